@@ -1,0 +1,136 @@
+"""The manifest, `bundle.json`: everything that build knows and the runtime needs.
+
+The one value that passes between the two sides: `bundler.build` writes it, `bundler.runtime` reads it. Plain data;
+knows nothing of files. Unknown keys of a same-format manifest are ignored here; whoever bases a new bundle on an old one
+keeps them by working on the JSON itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from bundler.errors import BundleError
+
+FORMAT = 1
+
+Role = Literal["chat", "embedding", "draft", "projector", "adapter"]
+ParameterValue = int | float | bool | str | list[str]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of the archive; `bundle.json` itself is not listed (the trailer holds its digest)."""
+
+    name: str
+    offset: int
+    """First byte of the member's data, counted from byte 0 of the file."""
+    size: int
+    sha256: str
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights, and the facts of them that the runtime shows or decides by."""
+
+    role: Role
+    member: str = ""
+    """Archive name, `models/<name>.gguf`; empty where the weights lie in a sidecar file."""
+    sidecar: str = ""
+    """Name of the file beside the executable that holds the weights, where one file could not hold everything."""
+    size: int
+    sha256: str
+    architecture: str
+    name: str = ""
+    quantization: str = ""
+    parameters: int = 0
+    """Number of weights."""
+    context_length: int = 0
+    """The trained context in tokens; 0 where the file does not say."""
+    vocabulary: int = 0
+
+
+class Message(msgspec.Struct, frozen=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """How messages become a prompt."""
+
+    kind: Literal["jinja", "go"]
+    text: str
+    source: Literal["modelfile", "gguf", "family"]
+    reason: str
+    """One sentence for people: why this template was chosen."""
+    stops: list[str] = []
+    """Stop strings that come with the template, beside those of the Modelfile."""
+    bos_token: str = ""
+    eos_token: str = ""
+    add_bos: bool = False
+    """Whether the tokenizer puts its begin-of-sequence token before a prompt by itself."""
+
+
+class RuntimeParts(msgspec.Struct, frozen=True, kw_only=True):
+    """The runtime pack that went into the bundle for one target."""
+
+    pack: str
+    """Content address of the pack."""
+    llama_cpp: str
+    """Version of llama-cpp-python whose llama.cpp this is."""
+    parts: dict[str, str]
+    """Part name (`base`, `cuda`, …) to archive member."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    format: int = FORMAT
+    name: str
+    """The model's name in every API."""
+    bundler: str
+    """Version of the tool that wrote the bundle."""
+    runtime: dict[str, RuntimeParts]
+    """By target."""
+    models: list[Model]
+    template: Template | None = None
+    system: str | None = None
+    messages: list[Message] = []
+    parameters: dict[str, ParameterValue] = {}
+    """The Modelfile's PARAMETERs, typed; `stop` is a list."""
+    licenses: list[str] = []
+    """Archive members that hold the model's licences, as given by LICENSE."""
+    members: list[Member] = []
+
+    def model(self, role: Role) -> Model | None:
+        """The first model with this role."""
+        return next((model for model in self.models if model.role == role), None)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON, the same bytes for the same value."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Manifest:
+    """Read `bundle.json`.
+
+    Raises:
+        BundleError: the bytes are no manifest, or one of a newer format than this program knows.
+    """
+    try:
+        version: Any = msgspec.json.decode(data).get("format")
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as cause:
+        raise _damaged(cause) from cause
+    if isinstance(version, int) and version > FORMAT:
+        raise BundleError(
+            f"failed to read bundle.json: its format is {version}, and this program knows formats up to {FORMAT}",
+            "use the version of bundle that built the file, or a newer one",
+        )
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.ValidationError, msgspec.DecodeError) as cause:
+        raise _damaged(cause) from cause
+
+
+def _damaged(cause: Exception) -> BundleError:
+    return BundleError(
+        f"failed to read bundle.json: {cause}", "the file is damaged or no bundle; get it again from its source"
+    )

@@ -1,0 +1,91 @@
+"""One internal request, one event stream: what every API dialect translates to and from.
+
+Plain values. Knows nothing of HTTP, templates or llama.cpp. A dialect makes a `Request`; the service (`service.py`) renders its
+messages, hands token ids to the engine, and answers with a stream of `Event`s that ends in exactly one `Finished` or
+`Failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    role: str
+    content: str
+    extra: dict[str, Any] = {}
+    """Further keys that a chat template may read (tool_calls, tool_call_id, name, …)."""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is drawn. The defaults are Ollama's."""
+
+    temperature: float = 0.8
+    """0 is greedy."""
+    top_k: int = 40
+    """0 or less: off."""
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_penalty: float = 1.0
+    repeat_last_n: int = 64
+    """Tokens looked back on for penalties; 0 is off, -1 the whole context."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    """None: a new one each time."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Continue a chat (`messages`) or a text (`prompt`); exactly one of them is given."""
+
+    messages: Sequence[ChatMessage] | None = None
+    prompt: str | Sequence[int] | None = None
+    sampling: Sampling = Sampling()
+    stop: Sequence[str] = ()
+    """Stop strings; never part of the answer."""
+    max_tokens: int | None = None
+    """Most tokens generated; None: until the model stops or the context is full."""
+    template_arguments: dict[str, Any] = {}
+    """Extra variables for the chat template (`chat_template_kwargs`)."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """Of the prompt, those whose state was already there."""
+    prompt_seconds: float = 0.0
+    completion_seconds: float = 0.0
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The prompt was accepted."""
+
+    prompt_tokens: int
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """More of the answer: always whole characters, never part of a stop string."""
+
+    text: str
+
+
+class Finished(msgspec.Struct, frozen=True):
+    reason: FinishReason
+    usage: Usage
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The request could not be answered."""
+
+    kind: Literal["invalid_request", "context_length", "overloaded", "internal"]
+    message: str
+
+
+Event = Started | Delta | Finished | Failed
