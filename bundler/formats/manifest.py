@@ -47,6 +47,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int = 0
     """The trained context in tokens; 0 where the file does not say."""
     vocabulary: int = 0
+    header_size: int = 0
+    """Bytes of the GGUF before its tensors' data. They are checked at every start, so that damage there is an error and no crash."""
+    header_sha256: str = ""
 
 
 class Message(msgspec.Struct, frozen=True):

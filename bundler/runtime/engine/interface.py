@@ -1,0 +1,200 @@
+"""The engine's contract: what the service above it may rely on, and what a fake engine in a test must offer.
+
+Token ids in, token ids out. Text, stop strings, templates and HTTP live above; llama.cpp lives below (`bundler.runtime.llama`).
+Plain types, cheap to import; `bundler.runtime.engine.loading.load` makes the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from bundler.runtime.request import Sampling
+
+EngineReason = Literal["stop", "length", "cancelled", "failed"]
+
+
+class EngineFinish(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job ended. `stop`: the model ended its turn; `length`: `max_tokens` or the context is used up."""
+
+    reason: EngineReason
+    prompt_tokens: int
+    completion_tokens: int
+    """Tokens generated, the end-of-generation token (which is never handed out) included."""
+    cached_tokens: int
+    """Of the prompt, those whose state was still there from an earlier job."""
+    prompt_seconds: float
+    """From admission (the end of queueing) until the first token was drawn."""
+    completion_seconds: float
+    """From the first token to the last."""
+    error: str = ""
+    """Why a job failed; empty otherwise."""
+
+
+OnTokens = Callable[[list[int], EngineFinish | None], None]
+"""Called from the engine's thread, in order: new tokens (maybe none), and the finish with the last call of a job.
+
+It must return quickly and must not raise: hand over to another thread or event loop and come back.
+"""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Continue `prompt`."""
+
+    prompt: Sequence[int]
+    """Token ids, at least one, every special token already in place."""
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+    """Most tokens generated; None: until the model stops or the context is full."""
+    ignore_end: bool = False
+    """Go on after an end-of-generation token (benchmarks)."""
+    on_tokens: OnTokens
+
+
+class Overloaded(Exception):
+    """The queue is full; try again later."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} requests are waiting already; try again later")
+        self.waiting = waiting
+
+
+class PromptTooLong(Exception):
+    """The prompt leaves no room for a single new token."""
+
+    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+        super().__init__(
+            f"the prompt has {prompt_tokens} tokens, and the context holds {context_length} (prompt and answer together)"
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_length = context_length
+
+
+class EngineClosed(Exception):
+    """The engine was closed, or died of an error that it reports as its message."""
+
+
+class Handle(Protocol):
+    def cancel(self) -> None:
+        """End the job soon, from any thread, as often as wanted.
+
+        Its `on_tokens` still gets one finish (`cancelled`), unless it has had one already.
+        """
+
+
+class Engine(Protocol):
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one sequence, prompt and answer together."""
+
+    @property
+    def parallel(self) -> int:
+        """Most sequences computed at the same time; further jobs wait in a queue."""
+
+    def submit(self, job: Job) -> Handle:
+        """Queue a job, from any thread.
+
+        Raises:
+            Overloaded: the queue is full.
+            PromptTooLong: the prompt does not fit the context.
+            EngineClosed: after `close`.
+            ValueError: an empty prompt, or a token id outside the vocabulary.
+        """
+
+    def close(self) -> None:
+        """Cancel every job, stop the thread, free the model. Safe to call twice."""
+
+
+class Vocabulary(Protocol):
+    """Text to token ids and back. Its methods may be called from any thread."""
+
+    size: int
+    bos: int
+    """Begin-of-sequence token id, -1 where the model has none; so too `eos`."""
+    eos: int
+    add_bos: bool
+    """Whether the model expects its begin-of-sequence token before every prompt."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Token ids of `text`; `add_special` adds BOS/EOS as the model wants them, `parse_special` reads `<|…|>` markers."""
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token: maybe part of a UTF-8 character. Control tokens are empty unless `special`.
+
+        Raises:
+            ValueError: no such token.
+        """
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation (EOS, EOT, …)."""
+
+
+class WeightsRange(msgspec.Struct, frozen=True, kw_only=True):
+    """A GGUF inside an open file. The descriptor stays the caller's."""
+
+    descriptor: int
+    offset: int
+    """First byte, counted from byte 0 of the file."""
+    size: int
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    context_length: int | None = None
+    """Tokens per sequence; None: a bounded default fitted to memory."""
+    parallel: int | None = None
+    """Sequences at a time; None: 4, fewer where memory is tight."""
+    threads: int | None = None
+    """None: one per usable physical core."""
+    verbose: bool = False
+    """Print llama.cpp's own log on stderr."""
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    variant: str
+    reason: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Which CPU variant of llama.cpp is used, and why not the better ones."""
+
+    chosen: str
+    """`haswell`, `zen4`, …: the middle of `libggml-cpu-<variant>.so`."""
+    reason: str
+    """One sentence for people."""
+    rejected: list[Rejected] = []
+
+
+class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What `info` and the start-up lines show of a loaded model. Sizes in bytes, times in seconds."""
+
+    description: str
+    """llama.cpp's own: `llama 1B Q4_K - Medium`."""
+    parameters: int
+    weights_size: int
+    trained_context: int
+    context_length: int
+    context_reason: str
+    context_size: int
+    """Memory of the whole KV cache."""
+    parallel: int
+    parallel_reason: str
+    threads: int
+    threads_reason: str
+    load_mode: Literal["mapped", "read"]
+    load_reason: str
+    repacked_size: int
+    """Weights copied into a layout that this CPU is faster with: private memory of the process."""
+    seconds: dict[str, float]
+    """By stage: `libraries`, `prefetch`, `model`, `context`."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    engine: Engine
+    vocabulary: Vocabulary
+    facts: LoadFacts
+
+
+Progress = Callable[[float, str], None]
+"""Called from the loading thread with a fraction 0..1 and the stage in words."""
