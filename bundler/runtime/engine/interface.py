@@ -1,7 +1,9 @@
 """The engine's contract: what the service above it may rely on, and what a fake engine in a test must offer.
 
 Token ids in, token ids out. Text, stop strings, templates and HTTP live above; llama.cpp lives below (`bundler.runtime.llama`).
-Plain types, cheap to import; `bundler.runtime.engine.loading.load` makes the real ones.
+Plain types, cheap to import. The real ones:
+    verdict = probe.choose(libraries_folder, cache_folder, os.environ)     # bundler.runtime.probe; ~1 ms when cached
+    loaded = loading.load(weights, libraries_folder, verdict, options, progress)     # bundler.runtime.engine.loading; any thread
 """
 
 from __future__ import annotations
