@@ -24,8 +24,8 @@ _FROM_LAUNCHER = (
 def command(environment: Mapping[str, str]) -> list[str]:
     """The beginning of a command line that runs this same runtime; arguments follow.
 
-    On Linux the open descriptor is executed, not a path: the file may have been renamed or replaced since. Its number stays
-    valid in the child as long as it is passed on (`descriptors`).
+    On Linux the open descriptor is executed, not a path: the file may have been renamed or replaced since. The child must
+    inherit it (`descriptors`).
     """
     if not getattr(sys, "frozen", False):
         return [sys.executable, "-m", "bundler.runtime"]
@@ -33,7 +33,9 @@ def command(environment: Mapping[str, str]) -> list[str]:
         return [f"/proc/self/fd/{int(environment['BUNDLE_FD'])}"]
     if "BUNDLE_EXE" in environment:
         return [environment["BUNDLE_EXE"]]
-    raise BundleError("failed to start a part of this program: it was not started by its launcher", "run the bundle itself")
+    raise BundleError(
+        "failed to start a part of this program: it was not started by its launcher", "run the bundle itself"
+    )
 
 
 def descriptors(environment: Mapping[str, str]) -> tuple[int, ...]:
@@ -44,9 +46,13 @@ def descriptors(environment: Mapping[str, str]) -> tuple[int, ...]:
 
 def user_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The user's own environment: without what the launcher added (a browser must not load our libraries)."""
-    own = {key: value for key, value in environment.items() if key not in _FROM_LAUNCHER and not key.startswith("_PYI_")}
     if not getattr(sys, "frozen", False):
         return dict(environment)
+    own = {
+        key: value
+        for key, value in environment.items()
+        if key not in _FROM_LAUNCHER and not key.startswith("_PYI_")
+    }
     if "BUNDLE_USER_LD_LIBRARY_PATH" in environment:
         own["LD_LIBRARY_PATH"] = environment["BUNDLE_USER_LD_LIBRARY_PATH"]
     return own

@@ -33,7 +33,8 @@ def folder(environment: Mapping[str, str]) -> Path:
     place = place.absolute()
     if not any((place / name).exists() for name in ("libllama.so", "libllama.dylib", "llama.dll")):
         raise BundleError(
-            f"failed to find llama.cpp's libraries: no libllama in {place}", "get the file again, or remove its cache folder"
+            f"failed to find llama.cpp's libraries: no libllama in {place}",
+            "get the file again, or remove its cache folder",
         )
     return place
 
@@ -46,5 +47,7 @@ def cpu_variants(place: Path) -> dict[str, Path]:
     """
     found = {match[1]: file for file in sorted(place.iterdir()) if (match := _VARIANT.fullmatch(file.name))}
     if not found:
-        raise BundleError(f"failed to find a CPU backend of llama.cpp in {place}", "get the file again, or remove its cache folder")
+        raise BundleError(
+            f"failed to find a CPU backend of llama.cpp in {place}", "get the file again, or remove its cache folder"
+        )
     return found

@@ -1,1 +1,1 @@
-"""Token ids to token ids, for many sequences at once: contract in `interface`, state in `scheduler`, the loop in `engine`."""
+"""Token ids to token ids, for many sequences at once: contract in `interface`, state in `scheduler`, loop in `engine`."""

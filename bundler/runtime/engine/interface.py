@@ -1,9 +1,9 @@
 """The engine's contract: what the service above it may rely on, and what a fake engine in a test must offer.
 
-Token ids in, token ids out. Text, stop strings, templates and HTTP live above; llama.cpp lives below (`bundler.runtime.llama`).
-Plain types, cheap to import. The real ones:
-    verdict = probe.choose(libraries_folder, cache_folder, os.environ)     # bundler.runtime.probe; ~1 ms when cached
-    loaded = loading.load(weights, libraries_folder, verdict, options, progress)     # bundler.runtime.engine.loading; any thread
+Token ids in, token ids out. Text, stop strings, templates and HTTP live above; llama.cpp lives below
+(`bundler.runtime.llama`). Plain types, cheap to import. The real ones:
+    verdict = probe.choose(libraries.folder(os.environ), cache, os.environ)      # a millisecond when cached
+    loaded = loading.load(weights, libraries_folder, verdict, options, progress)     # in any thread
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     on_tokens: OnTokens
 
 
-class Overloaded(Exception):
+class Overloaded(Exception):  # noqa: N818 - the state of the engine, which clients know by this word
     """The queue is full; try again later."""
 
     def __init__(self, waiting: int) -> None:
@@ -63,18 +63,18 @@ class Overloaded(Exception):
         self.waiting = waiting
 
 
-class PromptTooLong(Exception):
+class PromptTooLong(Exception):  # noqa: N818 - as above
     """The prompt leaves no room for a single new token."""
 
     def __init__(self, prompt_tokens: int, context_length: int) -> None:
         super().__init__(
-            f"the prompt has {prompt_tokens} tokens, and the context holds {context_length} (prompt and answer together)"
+            f"the prompt has {prompt_tokens} tokens, and the context holds {context_length}, the answer included"
         )
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
 
 
-class EngineClosed(Exception):
+class EngineClosed(Exception):  # noqa: N818 - as above
     """The engine was closed, or died of an error that it reports as its message."""
 
 
@@ -120,7 +120,7 @@ class Vocabulary(Protocol):
     """Whether the model expects its begin-of-sequence token before every prompt."""
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-        """Token ids of `text`; `add_special` adds BOS/EOS as the model wants them, `parse_special` reads `<|…|>` markers."""
+        """Token ids of `text`: with BOS/EOS as the model wants them, with `<|…|>` markers read as such."""
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of one token: maybe part of a UTF-8 character. Control tokens are empty unless `special`.
