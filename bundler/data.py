@@ -1,4 +1,4 @@
-"""Where the data folders `stub/` and `templates/` lie: in a checkout, an installed wheel or the frozen runtime."""
+"""Where `stub/`, `templates/` and `requirements/` lie: in a checkout, an installed wheel or the frozen app."""
 
 from __future__ import annotations
 

@@ -1,0 +1,261 @@
+"""llama.cpp, compiled from the sdist of llama-cpp-python: the runtime's libraries, and its peers for measurements.
+
+One build tree per key (source, options, compiler) in the cache. The tree stays, so that an interrupted build goes on
+where it stopped and the peer programs share the libraries' objects. Knows nothing of packs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.build import cache, locks, toolchain
+from bundler.build.progress import Progress
+from bundler.errors import BundleError
+
+OPTIONS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "BUILD_SHARED_LIBS": "ON",
+    "CMAKE_INSTALL_RPATH": "@loader_path" if sys.platform == "darwin" else "$ORIGIN",
+    "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",
+    "GGML_NATIVE": "OFF",
+    "GGML_BACKEND_DL": "ON",
+    "GGML_CPU_ALL_VARIANTS": "ON",
+    "GGML_OPENMP": "OFF",
+    "GGML_CCACHE": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+    "LLAMA_BUILD_COMMON": "ON",
+    "LLAMA_BUILD_TOOLS": "ON",
+    "LLAMA_BUILD_SERVER": "ON",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_APP": "OFF",
+    "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
+}
+"""Configured once for libraries and programs; what is compiled is chosen by target, so the programs cost nothing here.
+(`LLAMA_CURL` is gone from this llama.cpp; HTTPS downloads hang on `LLAMA_OPENSSL` alone.)"""
+
+TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-batched-bench")
+
+
+@dataclass(frozen=True)
+class Library:
+    """The built libraries: `folder` holds nothing but them, stripped, under the names they are loaded by."""
+
+    folder: Path
+    key: str
+
+
+def version() -> str:
+    """The version of llama-cpp-python whose llama.cpp this is."""
+    return _pin().version
+
+
+def key() -> str:
+    """The content address of the libraries: 64 hex digits over source, options and compiler.
+
+    Raises:
+        BundleError: there is no compiler.
+    """
+    facts = {"source": _pin().sha256, "options": OPTIONS, "compiler": _compilers(), "recipe": 1}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def build(progress: Progress) -> Library:
+    """The shared libraries of llama.cpp with every CPU variant of this architecture; compiled on the first call.
+
+    Raises:
+        BundleError: no compiler, no network for the first download, or the compilation failed.
+    """
+    address = key()
+    finished = cache.folder("llamacpp", address[:16]) / "lib"
+    if finished.is_dir():
+        return Library(finished, address)
+    with cache.locked(finished):
+        if not finished.is_dir():
+            tree = _compile(finished.parent / "tree", ["llama"], "compile llama.cpp", progress)
+            with cache.replacing(finished) as folder:
+                _collect(tree / "bin", folder)
+    return Library(finished, address)
+
+
+def build_tools(progress: Progress) -> Path:
+    """The folder with llama-server, llama-quantize, llama-bench and llama-batched-bench, and the libraries they load.
+
+    They are for measurements and tests, never part of a pack.
+
+    Raises:
+        BundleError: as for `build`.
+    """
+    library = build(progress)
+    stamp = library.folder.parent / "tools"
+    tree = library.folder.parent / "tree"
+    with cache.locked(library.folder):
+        if not stamp.exists():
+            _compile(tree, list(TOOLS), "compile llama-server and its kin", progress)
+            stamp.touch()
+    return tree / "bin"
+
+
+def source(progress: Progress) -> Path:
+    """The unpacked sdist of llama-cpp-python, downloaded and checked on the first call.
+
+    Raises:
+        BundleError: it cannot be downloaded, or is not the pinned archive.
+    """
+    (digest,) = _pin().sha256
+    folder = cache.folder("sources") / f"llama-cpp-python-{version()}-{digest[:16]}"
+    if folder.is_dir():
+        return folder
+    with cache.locked(folder):
+        if not folder.is_dir():
+            archive = _download(digest, progress)
+            with progress.stage("unpack the source of llama.cpp"), cache.replacing(folder) as work:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(work, filter="data")
+                (top,) = work.iterdir()
+                for entry in top.iterdir():
+                    entry.rename(work / entry.name)
+                top.rmdir()
+    return folder
+
+
+def _pin() -> locks.Pin:
+    (pin,) = locks.read(locks.path("llamacpp"))
+    return pin
+
+
+def _download(digest: str, progress: Progress) -> Path:
+    archive = cache.folder("downloads") / f"llama_cpp_python-{version()}-{digest[:16]}.tar.gz"
+    if archive.exists() and _sha256(archive) == digest:
+        return archive
+    environment = toolchain.environment(locks.path("cmake"))
+    with progress.stage("download llama-cpp-python"), cache.replacing(archive.with_suffix(".folder")) as work:
+        command = [
+            str(toolchain.program(environment, "python")),
+            *("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"),
+            *("--no-binary", "llama-cpp-python", "--require-hashes", "--dest", str(work)),
+            *("--requirement", str(locks.path("llamacpp"))),
+        ]
+        path = os.pathsep.join([str(toolchain.program(environment, "python").parent), os.environ.get("PATH", "")])
+        result = subprocess.run(
+            command, env={**os.environ, "PATH": path, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF"}, capture_output=True, text=True
+        )
+        if result.returncode != 0:
+            raise BundleError(
+                f"failed to download llama-cpp-python {version()}: {_last_line(result.stderr)}",
+                "connect to a package index once (pip's own settings apply); later builds need no network",
+            )
+        (downloaded,) = work.iterdir()
+        downloaded.replace(archive)
+    if (found := _sha256(archive)) != digest:
+        archive.unlink()
+        raise BundleError(
+            f"failed to download llama-cpp-python {version()}: its sha256 is {found}, expected {digest}",
+            "the package index gave another file than the pinned one; use one that mirrors PyPI",
+        )
+    return archive
+
+
+def _compile(tree: Path, targets: list[str], title: str, progress: Progress) -> Path:
+    """Bring `targets` up to date in the build tree `tree`, holding its lock."""
+    sources = source(progress) / "vendor" / "llama.cpp"
+    environment = toolchain.environment(locks.path("cmake"))
+    ninja = toolchain.program(environment, "ninja")
+    log = tree.with_suffix(".log")
+    # Without it CMake would ask git for a commit, and find the repository that the cache happens to lie in.
+    process_environment = {**os.environ, "GIT_DIR": os.devnull, "NINJA_STATUS": "[%f/%t] "}
+    if not (tree / "build.ninja").exists():
+        shutil.rmtree(tree, ignore_errors=True)
+        maps = f"-ffile-prefix-map={sources}=llama.cpp -ffile-prefix-map={tree}=build"
+        options = {**OPTIONS, "CMAKE_C_FLAGS": maps, "CMAKE_CXX_FLAGS": maps, "CMAKE_MAKE_PROGRAM": str(ninja)}
+        configure = [str(toolchain.program(environment, "cmake")), "-G", "Ninja", "-S", str(sources), "-B", str(tree)]
+        with progress.stage("configure llama.cpp"), log.open("w", encoding="utf-8") as output:
+            status = subprocess.run(
+                [*configure, *(f"-D{name}={value}" for name, value in options.items())],
+                env=process_environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ).returncode
+        if status != 0:
+            (tree / "build.ninja").unlink(missing_ok=True)
+            raise _failed("configure llama.cpp", log)
+    _run_ninja([str(ninja), "-C", str(tree), *targets], process_environment, log, title, progress)
+    return tree
+
+
+def _run_ninja(command: list[str], environment: dict[str, str], log: Path, title: str, progress: Progress) -> None:
+    """Run ninja, turning its `[done/total]` lines into steps; all of its output goes to `log`."""
+    plan = subprocess.run([*command, "-n"], env=environment, capture_output=True, text=True)
+    steps = [int(total) for total in re.findall(r"^\[\d+/(\d+)\]", plan.stdout, re.MULTILINE)]
+    with progress.stage(title, steps[-1] if steps else None, "steps") as stage, log.open("a", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                out.write(line)
+                if re.match(r"\[\d+/\d+\]", line):
+                    stage.advance(1)
+            status = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if status != 0:
+        raise _failed(title, log)
+
+
+def _collect(built: Path, folder: Path) -> None:
+    """Copy the libraries under the name each is loaded by, links resolved, stripped."""
+    pattern = {"win32": "*.dll", "darwin": "*.dylib"}.get(sys.platform, "*.so*")
+    for path in sorted(built.glob(pattern)) + (sorted(built.glob("*.so")) if sys.platform == "darwin" else []):
+        if re.match(r"(lib)?(llama|ggml|ggml-base|ggml-cpu-[\w.]+)\.(so|dll|dylib|\d)", path.name) and not re.search(
+            r"\.\d+\.\d+\.\d+", path.name
+        ):
+            shutil.copy(path.resolve(), folder / path.name)
+    if shutil.which("strip"):
+        flag = "-x" if sys.platform == "darwin" else "--strip-unneeded"
+        subprocess.run(["strip", flag, *map(str, sorted(folder.iterdir()))], check=True)
+
+
+def _compilers() -> list[str]:
+    """What identifies the C and C++ compilers: the first line of `--version`, which has the distribution's build."""
+    found = []
+    for variable, name in (("CC", "cc"), ("CXX", "c++")):
+        command = os.environ.get(variable) or name
+        if shutil.which(command) is None:
+            raise BundleError(
+                f"failed to compile llama.cpp: there is no {'C++' if variable == 'CXX' else 'C'} compiler ({command})",
+                "install one; on Debian and Ubuntu: apt install gcc g++",
+            )
+        output = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
+        found.append(f"{platform.machine()} {output.partition(chr(10))[0]}")
+    return found
+
+
+def _failed(what: str, log: Path) -> BundleError:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    cause = next((line for line in lines if re.search(r"\b(fatal )?error\b", line, re.IGNORECASE)), lines[-1:] or [""])
+    return BundleError(f"failed to {what}: {cause if isinstance(cause, str) else cause[0]}", f"the whole log is {log}")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith("ERROR")] or text.strip().splitlines() or [""]
+    return lines[-1].removeprefix("ERROR: ")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
