@@ -24,8 +24,8 @@ _FROM_LAUNCHER = (
 def command(environment: Mapping[str, str]) -> list[str]:
     """The beginning of a command line that runs this same runtime; arguments follow.
 
-    On Linux the open descriptor is executed, not a path: the file may have been renamed or replaced since. The child must
-    inherit it (`descriptors`).
+    On Linux the open descriptor is executed, not a path: the file may have been renamed or replaced since. The child
+    must inherit it (`descriptors`).
     """
     if not getattr(sys, "frozen", False):
         return [sys.executable, "-m", "bundler.runtime"]
@@ -49,9 +49,7 @@ def user_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if not getattr(sys, "frozen", False):
         return dict(environment)
     own = {
-        key: value
-        for key, value in environment.items()
-        if key not in _FROM_LAUNCHER and not key.startswith("_PYI_")
+        key: value for key, value in environment.items() if key not in _FROM_LAUNCHER and not key.startswith("_PYI_")
     }
     if "BUNDLE_USER_LD_LIBRARY_PATH" in environment:
         own["LD_LIBRARY_PATH"] = environment["BUNDLE_USER_LD_LIBRARY_PATH"]

@@ -1,1 +1,1 @@
-"""Token ids to token ids, for many sequences at once: contract in `interface`, state in `scheduler`, loop in `engine`."""
+"""Token ids in and out, for many sequences at once: contract in `interface`, state in `scheduler`, loop in `engine`."""
