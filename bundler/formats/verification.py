@@ -67,6 +67,18 @@ def verify(source: Source, advance: Callable[[int], None] = lambda count: None) 
     return Report(manifest, archive.manifest_sha256, len(archive.entries), archive.end, source.size - archive.end)
 
 
+def check_file(source: Source, size: int, sha256: str, advance: Callable[[int], None] = lambda count: None) -> None:
+    """Compare a whole file (weights beside the executable, an extracted member) with its size and digest.
+
+    Raises:
+        BundleError: it differs.
+    """
+    if source.size != size:
+        raise BundleError(f"failed to verify: it has {source.size} bytes, and {size} are recorded", _AGAIN)
+    if _digest(source, [(0, size)], advance) != sha256:
+        raise BundleError("failed to verify: its SHA-256 differs from the recorded one", _AGAIN)
+
+
 def _compare_listing(manifest: Manifest, archive: Archive) -> list[str]:
     listed = {member.name: (member.offset, member.size) for member in manifest.members}
     held = {name: _place(entry) for name, entry in archive.entries.items() if name != MANIFEST}

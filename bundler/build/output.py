@@ -1,0 +1,183 @@
+"""A file that appears whole or not at all.
+
+The bytes go to a nameless or temporary file in the folder of the destination; `commit` flushes it to the disk and renames it
+over the destination. Whatever goes wrong before leaves the destination as it was and nothing beside it. Knows nothing of
+bundles.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from bundler.errors import BundleError
+from bundler.formats.source import CHUNK
+
+_FICLONERANGE = 0x4020940D
+_ZEROS = bytes(CHUNK)
+FAT32_LIMIT = (1 << 32) - 1
+
+
+class OutputFile:
+    """The file under construction; a context manager that throws it away unless `commit` was called."""
+
+    def __init__(self, destination: Path) -> None:
+        self.destination = destination
+        self._temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+        self._named = False
+        try:
+            self.descriptor = self._open()
+        except OSError as cause:
+            raise explain(cause, destination) from cause
+        self.position = 0
+
+    def _open(self) -> int:
+        if self.destination.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if sys.platform == "linux":
+            try:
+                return os.open(self.destination.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            except OSError as cause:
+                if cause.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                    raise
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self._temporary, flags, 0o666)
+        self._named = True
+        return descriptor
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        if self._named:
+            self._temporary.unlink(missing_ok=True)
+            self._named = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append.
+
+        Raises:
+            BundleError: the disk is full, or the filesystem cannot hold a file of this size.
+        """
+        view = memoryview(data)
+        try:
+            if len(view) == len(_ZEROS) and view == _ZEROS:  # a hole stays a hole
+                self.position = os.lseek(self.descriptor, len(view), os.SEEK_CUR)
+                return
+            while view:
+                count = os.write(self.descriptor, view)
+                self.position += count
+                view = view[count:]
+        except OSError as cause:
+            raise explain(cause, self.destination) from cause
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes already written."""
+        os.lseek(self.descriptor, offset, os.SEEK_SET)
+        os.write(self.descriptor, data)
+        os.lseek(self.descriptor, self.position, os.SEEK_SET)
+
+    def share(self, source: int, length: int) -> bool:
+        """Append `length` bytes, a whole file, by letting both files point at the same blocks; False where that cannot be."""
+        if sys.platform != "linux":
+            return False
+        import fcntl  # not there on Windows
+
+        request = struct.pack("<qQQQ", source, 0, 0, self.position)
+        try:
+            fcntl.ioctl(self.descriptor, _FICLONERANGE, request)
+        except OSError:
+            return False
+        if os.fstat(self.descriptor).st_size != self.position + length:
+            os.ftruncate(self.descriptor, self.position)
+            return False
+        self.position += length
+        os.lseek(self.descriptor, self.position, os.SEEK_SET)
+        return True
+
+    def commit(self, *, executable: bool) -> None:
+        """Flush to the disk and take the destination's name, replacing what had it."""
+        try:
+            if executable and hasattr(os, "fchmod"):
+                mode = os.fstat(self.descriptor).st_mode
+                os.fchmod(self.descriptor, mode & 0o777 | (mode & 0o444) >> 2)
+            os.ftruncate(self.descriptor, self.position)
+            os.fsync(self.descriptor)
+            if not self._named:
+                self._temporary.unlink(missing_ok=True)
+                self._name()
+            os.close(self.descriptor)
+            self.descriptor = -1
+            os.replace(self._temporary, self.destination)
+            self._named = False
+            _sync_folder(self.destination.parent)
+        except OSError as cause:
+            raise explain(cause, self.destination) from cause
+
+    def _name(self) -> None:
+        """Give the nameless file its temporary name."""
+        folder = os.open(self._temporary.parent, os.O_RDONLY)
+        try:  # only with a folder's descriptor does os.link follow /proc's link to the open file
+            os.link(f"/proc/self/fd/{self.descriptor}", self._temporary, src_dir_fd=folder, follow_symlinks=True)
+            self._named = True
+        finally:
+            os.close(folder)
+
+
+def file_size_limit(folder: Path) -> int | None:
+    """The largest file that the filesystem of `folder` can hold, in bytes, where it is known to be small (FAT32)."""
+    return FAT32_LIMIT if _filesystem(folder) in ("vfat", "msdos") else None
+
+
+def _filesystem(folder: Path) -> str:
+    """The type of the mounted filesystem that holds `folder`, empty where the system does not tell."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        device = os.stat(folder).st_dev
+    except OSError:
+        return ""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if fields[2] == number:
+            return fields[fields.index("-") + 1]
+    return ""
+
+
+def explain(cause: OSError, destination: Path) -> BundleError:
+    """The error a user understands for what the system said of writing `destination`."""
+    reason = cause.strerror or str(cause)
+    hints = {
+        errno.ENOSPC: "free some space, or give another place with -o",
+        errno.EDQUOT: "your quota on this disk is used up; give another place with -o",
+        errno.EFBIG: "the filesystem cannot hold a file of this size; give a place on another one (ext4, exFAT, NTFS, APFS)",
+        errno.EACCES: "give a place that you may write to with -o",
+        errno.EPERM: "give a place that you may write to with -o",
+        errno.EROFS: "the filesystem is read-only; give another place with -o",
+        errno.ENOENT: f"create the folder {destination.parent} first, or give another place with -o",
+        errno.ENOTDIR: f"{destination.parent} is no folder; give another place with -o",
+        errno.EISDIR: "a folder has this name; give another one with -o",
+        errno.ETXTBSY: "the file is in use; stop the program or give another name with -o",
+    }
+    return BundleError(
+        f"failed to write {destination}: {reason}", hints.get(cause.errno or 0, "give another place with -o")
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
