@@ -1,0 +1,429 @@
+"""The header of a GGUF file: metadata, tensor infos, and where the data lies.
+
+Reads little and allocates less: long arrays are stepped over, not turned into objects, so a vocabulary of 128k tokens
+costs milliseconds. Every length is checked against the file before anything is read. Knows the container only; what the
+keys mean for a model is in `weights.py`. Format: ggml's docs/gguf.md, limits as in llama.cpp's ggml/src/gguf.cpp.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_right
+from functools import cache
+from math import prod
+from typing import Final, NamedTuple, NoReturn
+
+from bundler.errors import BundleError
+from bundler.formats.source import Source
+
+Scalar = int | float | bool
+
+MAX_KEYS: Final = 1 << 16
+MAX_TENSORS: Final = 1 << 18
+MAX_ARRAY_STRINGS: Final = 1 << 24
+"""Strings in all arrays together; the largest vocabularies have under a million with their merges."""
+MAX_STRING: Final = 16 << 20
+"""Bytes of one string that is read as a value; longer ones can only be stepped over."""
+_MAX_KEY = 0xFFFF
+_MAX_TENSOR_NAME = 63
+_MAX_DIMENSIONS = 4
+_WINDOW = 256 << 10
+_DAMAGED = "the file is damaged; get it again from its source"
+
+_STRING, _ARRAY = 8, 9
+_SCALARS: Final = {
+    code: struct.Struct("<" + letter)
+    for code, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
+}
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {
+    0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
+    7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110),
+    12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292),
+    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50),
+    20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
+    24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
+    29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66),
+    39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
+}  # fmt: skip
+"""ggml's tensor types: name, weights in a block, bytes of a block."""
+
+
+class GgufError(BundleError):
+    """The bytes are no usable GGUF; `offset` counts from the GGUF's first byte."""
+
+    def __init__(self, message: str, hint: str, offset: int) -> None:
+        super().__init__(message, hint)
+        self.offset = offset
+
+
+class Tensor(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    """Numbers of elements, fastest dimension first; at most four."""
+    type: int
+    """Key of `TENSOR_TYPES`."""
+    offset: int
+    """First byte, counted from the start of the data section."""
+    size: int
+    """Bytes, without padding."""
+
+    @property
+    def elements(self) -> int:
+        return prod(self.shape)
+
+
+class _Text(NamedTuple):
+    """A string value that stays in the file until it is asked for."""
+
+    offset: int
+    size: int
+
+
+class _Array(NamedTuple):
+    """An array that stays in the file; `anchors` are (index, offset) pairs of strings along it."""
+
+    type: int
+    length: int
+    offset: int
+    anchors: tuple[tuple[int, int], ...]
+
+
+_Value = Scalar | _Text | _Array
+
+
+class Header:
+    """The header of one GGUF. Strings are read from the source when asked for: it has to stay open as long."""
+
+    def __init__(self, source: _Bytes, version: int, fields: dict[str, _Value]) -> None:
+        self._source = source
+        self.version = version
+        self.fields = fields
+        self.alignment = self._alignment()
+        self.tensors: tuple[Tensor, ...] = ()
+        self.data_offset = 0
+        """First byte of the tensor data, counted from the start of the GGUF."""
+
+    @property
+    def label(self) -> str:
+        """What the file is called in errors."""
+        return self._source.label
+
+    @property
+    def size(self) -> int:
+        """Bytes that are there."""
+        return self._source.size
+
+    @property
+    def expected_size(self) -> int:
+        """Bytes that the header and its tensors need; what is there beyond them is padding."""
+        last = self.tensors[-1] if self.tensors else None
+        return self.data_offset + (last.offset + last.size if last else 0)
+
+    def scalar(self, key: str) -> Scalar | None:
+        """The number or truth value under `key`; None where there is no such key or it is of another kind."""
+        value = self.fields.get(key)
+        return value if isinstance(value, int | float) else None
+
+    def integer(self, key: str) -> int | None:
+        value = self.scalar(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def boolean(self, key: str) -> bool | None:
+        value = self.scalar(key)
+        return value if isinstance(value, bool) else None
+
+    def string(self, key: str) -> str | None:
+        """The text under `key`; None where there is no such key or it is no text.
+
+        Raises:
+            GgufError: it is longer than `MAX_STRING` or no UTF-8.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, _Text):
+            return None
+        if value.size > MAX_STRING:
+            self._source.fail(f"the value of {key} is {value.size} bytes long, more than {MAX_STRING}", value.offset)
+        return self._source.decode(self._source.read(value.offset, value.size), key, value.offset)
+
+    def count(self, key: str) -> int | None:
+        """The number of elements of the array under `key`; None where there is no such array."""
+        value = self.fields.get(key)
+        return value.length if isinstance(value, _Array) else None
+
+    def element(self, key: str, index: int) -> str | None:
+        """One string of the array under `key`, bytes that are no UTF-8 replaced; None where there is none."""
+        value = self.fields.get(key)
+        if not isinstance(value, _Array) or value.type != _STRING or not 0 <= index < value.length:
+            return None
+        first, offset = value.anchors[bisect_right(value.anchors, (index, self.size)) - 1]
+        cursor = _Cursor(self._source, offset)
+        cursor.skip_strings(index - first, key)
+        size = cursor.number(_U64, key)
+        if size > MAX_STRING:
+            self._source.fail(f"element {index} of {key} is {size} bytes long, more than {MAX_STRING}", cursor.at)
+        return cursor.take(size, key).decode("utf-8", "replace")
+
+    def _alignment(self) -> int:
+        value = self.fields.get("general.alignment", 32)
+        if not isinstance(value, int) or value <= 0 or value & (value - 1) or value > 1 << 30:
+            self._source.fail("general.alignment is no power of two", 0)
+        return value
+
+
+class _Bytes:
+    """The bytes of one GGUF inside a source, and the errors about them."""
+
+    def __init__(self, source: Source, offset: int, size: int, label: str) -> None:
+        self._source, self._offset, self.size, self.label = source, offset, size, label
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes, which the caller has checked to lie within the GGUF."""
+        data = self._source.read_at(self._offset + offset, size)
+        if len(data) != size:
+            self.fail("the file became shorter while it was read", offset)
+        return data
+
+    def decode(self, data: bytes, what: str, offset: int) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.fail(f"{what} is no UTF-8 text", offset)
+
+    def fail(self, cause: str, offset: int, hint: str = _DAMAGED) -> NoReturn:
+        raise GgufError(f"failed to read GGUF {self.label}: at byte {offset}: {cause}", hint, offset)
+
+
+class _Cursor:
+    """Reads forward through a source, a window at a time."""
+
+    def __init__(self, source: _Bytes, at: int = 0) -> None:
+        self.source, self.at = source, at
+        self._window, self._start = b"", at
+
+    def take(self, size: int, what: str) -> bytes:
+        self._require(size, what)
+        low = self.at - self._start
+        if low < 0 or low + size > len(self._window):
+            self._start = self.at
+            self._window = self.source.read(self.at, min(max(size, _WINDOW), self.source.size - self.at))
+            low = 0
+        self.at += size
+        return self._window[low : low + size]
+
+    def number(self, kind: struct.Struct, what: str) -> int:
+        value: int = kind.unpack(self.take(kind.size, what))[0]
+        return value
+
+    def text(self, limit: int, what: str) -> str:
+        start = self.at
+        size = self.number(_U64, what)
+        if size > limit:
+            self.source.fail(f"{what} is {size} bytes long, more than {limit}", start)
+        return self.source.decode(self.take(size, what), what, start)
+
+    def skip(self, size: int, what: str) -> None:
+        self._require(size, what)
+        self.at += size
+
+    def skip_strings(self, count: int, what: str) -> tuple[tuple[int, int], ...]:
+        """Step over `count` strings; returns (index, offset) of some of them, the first always among them."""
+        anchors = []
+        left = count
+        while left:
+            anchors.append((count - left, self.at))
+            self._require(8, what)
+            window = self.source.read(self.at, min(_WINDOW, self.source.size - self.at))
+            size, done = _strings_within(window, left)
+            self.skip(size, what)
+            left -= done
+        return tuple(anchors)
+
+    def _require(self, size: int, what: str) -> None:
+        if size > self.source.size - self.at:
+            self.source.fail(
+                f"the file ends in the middle of its header ({what})",
+                self.at,
+                "the download was cut short; get the file again from its source",
+            )
+
+
+def _run_of_strings(count: int) -> re.Pattern[bytes]:
+    """Matches `count` strings of up to 64 bytes, each behind its 64-bit length."""
+    lengths = sorted(range(65), key=lambda length: (abs(length - 7), length))
+    one = b"|".join(re.escape(bytes([n])) + rb"\0\0\0\0\0\0\0.{%d}" % n for n in lengths)
+    return re.compile(b"(?s)(?:%b){%d}+" % (one, count))
+
+
+@cache
+def _runs() -> tuple[tuple[int, re.Pattern[bytes]], ...]:
+    # The regular expression engine walks a vocabulary four times as fast as a loop over struct.unpack_from.
+    return tuple((count, _run_of_strings(count)) for count in (64, 8))
+
+
+def _strings_within(window: bytes, limit: int) -> tuple[int, int]:
+    """How far the strings at the start of `window` reach, up to `limit` of them: (bytes, strings).
+
+    The last one may reach beyond the window; at least one is taken where the window holds its length.
+    """
+    at = done = 0
+    while done < limit and at + 8 <= len(window):
+        for count, run in _runs():
+            while done + count <= limit and (found := run.match(window, at)):
+                at, done = found.end(), done + count
+        for _ in range(min(8, limit - done)):
+            if at + 8 > len(window):
+                break
+            at, done = at + 8 + _U64.unpack_from(window, at)[0], done + 1
+    return at, done
+
+
+def read_header(source: Source, label: str, offset: int = 0, size: int | None = None) -> Header:
+    """Read the header of the GGUF that starts at `offset` of `source` and is `size` bytes long (default: to its end).
+
+    `label` names the file in errors. Whether the tensors' data is there is not looked at: see `check_complete`.
+
+    Raises:
+        GgufError: the bytes are no GGUF, one of a version that llama.cpp does not read, cut short or damaged.
+    """
+    there = max(source.size - offset, 0)
+    cursor = _Cursor(_Bytes(source, offset, there if size is None else min(size, there), label))
+    version = _read_version(cursor)
+    tensor_count = cursor.number(_U64, "number of tensors")
+    key_count = cursor.number(_U64, "number of keys")
+    if tensor_count > MAX_TENSORS:
+        cursor.source.fail(f"it claims {tensor_count} tensors, more than {MAX_TENSORS}", 8)
+    if key_count > MAX_KEYS:
+        cursor.source.fail(f"it claims {key_count} metadata keys, more than {MAX_KEYS}", 16)
+    header = Header(cursor.source, version, _read_fields(cursor, key_count))
+    header.tensors = _read_tensors(cursor, tensor_count, header.alignment)
+    header.data_offset = _padded(cursor.at, header.alignment) if tensor_count else cursor.at
+    return header
+
+
+def check_complete(header: Header) -> None:
+    """Check that every tensor's data lies within the file.
+
+    Raises:
+        GgufError: the file is shorter than its tensors need.
+    """
+    if header.size < header.expected_size:
+        raise GgufError(
+            f"failed to read GGUF {header.label}: it is {_amount(header.size)}, and its tensors need "
+            f"{_amount(header.expected_size)}: the download was cut short",
+            "get the file again from its source",
+            header.size,
+        )
+
+
+def _read_version(cursor: _Cursor) -> int:
+    source = cursor.source
+    if source.size < 4 or cursor.take(4, "magic") != b"GGUF":
+        source.fail("it does not begin with the letters GGUF", 0, "give a model file in GGUF format")
+    version = cursor.number(_U32, "version")
+    if version == 1:
+        source.fail("it is of GGUF version 1, which llama.cpp no longer reads", 4, "convert the model again")
+    if version & 0xFFFF == 0:
+        source.fail("it is a big-endian GGUF", 4, "convert it with gguf-convert-endian (Python package gguf)")
+    if version not in (2, 3):
+        source.fail(f"it is of GGUF version {version}; known are 2 and 3", 4, "use a newer version of bundle")
+    return version
+
+
+def _read_fields(cursor: _Cursor, count: int) -> dict[str, _Value]:
+    fields: dict[str, _Value] = {}
+    strings = 0
+    for index in range(count):
+        start = cursor.at
+        key = cursor.text(_MAX_KEY, f"name of metadata key {index}")
+        if not key or key in fields:
+            cursor.source.fail(f"metadata key {index} is {f'{key!r} a second time' if key else 'empty'}", start)
+        value = fields[key] = _read_value(cursor, key)
+        if isinstance(value, _Array) and value.type == _STRING:
+            strings += value.length
+            if strings > MAX_ARRAY_STRINGS:
+                cursor.source.fail(f"its arrays hold more than {MAX_ARRAY_STRINGS} strings", start)
+    return fields
+
+
+def _read_value(cursor: _Cursor, key: str) -> _Value:
+    kind = cursor.number(_U32, key)
+    if kind == _ARRAY:
+        return _read_array(cursor, key)
+    if kind == _STRING:
+        size = cursor.number(_U64, key)
+        text = _Text(cursor.at, size)
+        cursor.skip(size, key)
+        return text
+    scalar = _SCALARS.get(kind)
+    if scalar is None:
+        cursor.source.fail(f"{key} is of unknown type {kind}", cursor.at - 4)
+    value: Scalar = scalar.unpack(cursor.take(scalar.size, key))[0]
+    return value
+
+
+def _read_array(cursor: _Cursor, key: str) -> _Array:
+    start = cursor.at
+    kind = cursor.number(_U32, key)
+    count = cursor.number(_U64, key)
+    offset = cursor.at
+    if kind == _STRING:
+        if count > MAX_ARRAY_STRINGS:
+            cursor.source.fail(f"{key} claims {count} strings, more than {MAX_ARRAY_STRINGS}", start)
+        return _Array(kind, count, offset, cursor.skip_strings(count, key))
+    scalar = _SCALARS.get(kind)
+    if scalar is None:
+        cursor.source.fail(f"{key} is an array of unknown type {kind}", start)
+    cursor.skip(count * scalar.size, key)
+    return _Array(kind, count, offset, ())
+
+
+def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[Tensor, ...]:
+    tensors = []
+    names = set()
+    position = 0
+    for index in range(count):
+        start = cursor.at
+        tensor = _read_tensor(cursor, index)
+        if tensor.name in names:
+            cursor.source.fail(f"tensor {tensor.name!r} is there a second time", start)
+        if tensor.offset != position:
+            cursor.source.fail(f"tensor {tensor.name!r} claims to start at {tensor.offset}, not at {position}", start)
+        names.add(tensor.name)
+        tensors.append(tensor)
+        position += _padded(tensor.size, alignment)
+    return tuple(tensors)
+
+
+def _read_tensor(cursor: _Cursor, index: int) -> Tensor:
+    source, start = cursor.source, cursor.at
+    name = cursor.text(_MAX_TENSOR_NAME, f"name of tensor {index}")
+    dimensions = cursor.number(_U32, name)
+    if dimensions > _MAX_DIMENSIONS:
+        source.fail(f"tensor {name!r} has {dimensions} dimensions, more than {_MAX_DIMENSIONS}", start)
+    shape = tuple(cursor.number(_U64, name) for _ in range(dimensions))
+    kind = cursor.number(_U32, name)
+    if kind not in TENSOR_TYPES:
+        source.fail(
+            f"tensor {name!r} is of unknown type {kind}", start, "the file is damaged or newer than this program"
+        )
+    label, block, block_bytes = TENSOR_TYPES[kind]
+    elements = prod(shape)
+    if elements >= 1 << 63 or any(size >= 1 << 63 for size in shape):
+        source.fail(f"tensor {name!r} has an impossible shape", start)
+    if (shape[0] if shape else 1) % block:
+        source.fail(f"rows of tensor {name!r} are no multiple of {block}, the block of type {label}", start)
+    return Tensor(name, shape, kind, cursor.number(_U64, name), elements // block * block_bytes)
+
+
+def _padded(size: int, alignment: int) -> int:
+    return (size + alignment - 1) // alignment * alignment
+
+
+def _amount(size: int) -> str:
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.2f} {unit}"
+    return f"{size} bytes"

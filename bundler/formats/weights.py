@@ -1,0 +1,131 @@
+"""What a GGUF says about its model: architecture, size, quantisation, special tokens, chat template.
+
+Reads a `gguf.Header`; where the file is silent it answers as llama.cpp (src/llama-vocab.cpp) would.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from bundler.formats.gguf import TENSOR_TYPES, Header
+
+_TOKENS = "tokenizer.ggml.tokens"
+_TEMPLATE = "tokenizer.chat_template"
+
+_FILE_TYPES: Final[dict[int, str]] = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
+    13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS",
+    21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0",
+    41: "Q2_0",
+}  # fmt: skip
+"""`general.file_type` to the label people know (llama_ftype of llama.h)."""
+
+_BOS_BY_PRETOKENIZER: Final = frozenset(
+    "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken chameleon".split()  # noqa: SIM905
+)
+_BOS_ALWAYS: Final = frozenset(("gemma4", "granite-embed-multi-311m"))
+
+
+def architecture(header: Header) -> str:
+    """`general.architecture`; empty where the file does not say."""
+    return header.string("general.architecture") or ""
+
+
+def kind(header: Header) -> str:
+    """What the file holds: `model`, `adapter`, `projector`, `vocab`, …"""
+    if architecture(header) == "clip":
+        return "projector"
+    kind = header.string("general.type")
+    if kind == "mmproj":
+        return "projector"
+    return kind or ("model" if header.tensors else "vocab")
+
+
+def name(header: Header) -> str:
+    return header.string("general.name") or ""
+
+
+def split_count(header: Header) -> int:
+    """Files over which the model is split; 1 where it is whole."""
+    return header.integer("split.count") or 1
+
+
+def quantization(header: Header) -> str:
+    """The label of the quantisation, such as `Q4_K_M`; else the type of most weights; empty for a bare vocabulary."""
+    file_type = header.integer("general.file_type")
+    if file_type in _FILE_TYPES and header.tensors:
+        return _FILE_TYPES[file_type]
+    weights: Counter[int] = Counter()
+    for tensor in header.tensors:
+        weights[tensor.type] += tensor.elements
+    return TENSOR_TYPES[weights.most_common(1)[0][0]][0] if weights else ""
+
+
+def parameters(header: Header) -> int:
+    """The number of weights in all tensors."""
+    return sum(tensor.elements for tensor in header.tensors)
+
+
+def context_length(header: Header) -> int:
+    """The trained context in tokens; 0 where the file does not say."""
+    return max(header.integer(f"{architecture(header)}.context_length") or 0, 0)
+
+
+def vocabulary(header: Header) -> int:
+    """The number of tokens."""
+    return header.count(_TOKENS) or header.integer(f"{architecture(header)}.vocab_size") or 0
+
+
+def chat_template(header: Header) -> str | None:
+    """The default Jinja chat template; None where there is none."""
+    return header.string(_TEMPLATE) or None
+
+
+def chat_template_names(header: Header) -> list[str]:
+    """Names of further chat templates (`tool_use`, `rag`, …)."""
+    return sorted(key.removeprefix(_TEMPLATE + ".") for key in header.fields if key.startswith(_TEMPLATE + "."))
+
+
+def named_chat_template(header: Header, name: str) -> str | None:
+    return header.string(f"{_TEMPLATE}.{name}")
+
+
+def token(header: Header, index: int | None) -> str:
+    """The spelling of one token; empty where there is none of that number."""
+    return "" if index is None else header.element(_TOKENS, index) or ""
+
+
+def bos_token(header: Header) -> str:
+    """The spelling of the begin-of-sequence token; empty where the model has none."""
+    return token(header, _special(header, "bos_token_id", 1))
+
+
+def eos_token(header: Header) -> str:
+    """The spelling of the end-of-sequence token; empty where the model has none."""
+    return token(header, _special(header, "eos_token_id", 2))
+
+
+def eot_token(header: Header) -> str:
+    """The spelling of the end-of-turn token; empty where the model names none."""
+    return token(header, header.integer("tokenizer.ggml.eot_token_id"))
+
+
+def add_bos(header: Header) -> bool:
+    """Whether llama.cpp's tokenizer puts the begin-of-sequence token before a text by itself."""
+    model = header.string("tokenizer.ggml.model")
+    pretokenizer = "gemma4" if model == "gemma4" else header.string("tokenizer.ggml.pre")
+    if pretokenizer in _BOS_ALWAYS:
+        return True
+    said = header.boolean("tokenizer.ggml.add_bos_token")
+    if said is not None:
+        return said
+    return model in ("llama", "bert") or (model == "gpt2" and pretokenizer in _BOS_BY_PRETOKENIZER)
+
+
+def _special(header: Header, key: str, sentencepiece_default: int) -> int | None:
+    said = header.integer(f"tokenizer.ggml.{key}")
+    if said is None and header.string("tokenizer.ggml.model") == "llama":
+        return sentencepiece_default
+    return said
