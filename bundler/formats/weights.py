@@ -22,9 +22,10 @@ _FILE_TYPES: Final[dict[int, str]] = {
 }  # fmt: skip
 """`general.file_type` to the label people know (llama_ftype of llama.h)."""
 
-_BOS_BY_PRETOKENIZER: Final = frozenset(
-    "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken chameleon".split()  # noqa: SIM905
-)
+_BOS_BY_PRETOKENIZER: Final = frozenset((
+    "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
+    "chameleon",
+))  # fmt: skip
 _BOS_ALWAYS: Final = frozenset(("gemma4", "granite-embed-multi-311m"))
 
 
