@@ -1,7 +1,7 @@
 """Small GGUF models, made when a test asks for them.
 
-Two kinds of weights: random ones (their text is noise, but any mistake in KV-cache handling changes it), and a `chain`: a
-model that says after each token the one that the test has named, so that answers are known in advance.
+Two kinds of weights: random ones (their text is noise, but any mistake in KV-cache handling changes it), and a
+`chain`: a model that says after each token the one that the test has named, so that answers are known in advance.
 Vocabularies: a tiny byte-level one of our own, or a real one copied from a vocabulary-only GGUF of llama.cpp's sources.
 """
 
@@ -97,7 +97,7 @@ def byte_vocabulary() -> Vocabulary:
 def real_vocabulary(path: Path) -> Vocabulary:
     """The vocabulary of a GGUF file (`models/ggml-vocab-*.gguf` of llama.cpp's sources)."""
     data = memoryview(path.read_bytes())
-    if data[:4] != b"GGUF":
+    if bytes(data[:4]) != b"GGUF":
         raise ValueError(f"{path} is no GGUF")
     (count,) = struct.unpack_from("<Q", data, 16)
     keys: dict[str, tuple[gguf.GGUFValueType, Any, gguf.GGUFValueType | None]] = {}
@@ -161,7 +161,7 @@ def write_chain(
     """A model that says `chain` letter by letter after `start`, then ends its turn.
 
     Its next token depends on the last one alone, so no letter may come twice. With the ChatML template every chat is
-    answered by the whole chain. A letter of several bytes comes out byte by byte. Tokens outside the chain lead to the end.
+    answered by the whole chain. A letter of several bytes comes out byte by byte. Tokens outside the chain end it.
     """
     vocabulary = byte_vocabulary()
     letters = _byte_letters()

@@ -1,0 +1,173 @@
+"""The state of several sequences over one model: batches in, logits out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+from bundler.errors import BundleError
+from bundler.runtime.llama.model import Model
+
+_MOST_THREADS = 512
+
+
+class Batch:
+    """Tokens of several sequences for one `Context.decode`. Refilled in place."""
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        self.capacity = capacity
+        self._tokens = (ctypes.c_int32 * capacity)()
+        self._positions = (ctypes.c_int32 * capacity)()
+        self._sequences = (ctypes.c_int32 * capacity)()
+        self._wanted = (ctypes.c_int8 * capacity)()
+        one = (ctypes.c_int32 * capacity)(*[1] * capacity)
+        size = ctypes.sizeof(ctypes.c_int32)
+        address = ctypes.addressof(self._sequences)
+        pointer = ctypes.POINTER(ctypes.c_int32)
+        each = (pointer * capacity)(*(ctypes.cast(address + index * size, pointer) for index in range(capacity)))
+        self._kept_alive = (one, each)
+        self.struct = model.library.binding.llama_batch(
+            n_tokens=0, token=self._tokens, pos=self._positions, n_seq_id=one, seq_id=each, logits=self._wanted
+        )
+
+    def __len__(self) -> int:
+        return int(self.struct.n_tokens)
+
+    def clear(self) -> None:
+        self.struct.n_tokens = 0
+
+    def add(self, sequence: int, tokens: Sequence[int], position: int, *, want_logits: bool) -> int:
+        """Append `tokens` of a sequence, the first at `position`; with `want_logits` those after the last one are kept.
+
+        Returns the index in the batch of the last token: the one to sample at.
+        """
+        begin = len(self)
+        end = begin + len(tokens)
+        if end > self.capacity:
+            raise ValueError(f"{end} tokens do not fit a batch of {self.capacity}")
+        self._tokens[begin:end] = list(tokens)
+        self._positions[begin:end] = list(range(position, position + len(tokens)))
+        self._sequences[begin:end] = [sequence] * len(tokens)
+        self._wanted[begin:end] = [*bytes(len(tokens) - 1), int(want_logits)]
+        self.struct.n_tokens = end
+        return end - 1
+
+
+class Context:
+    """KV cache and compute buffers. Used by one thread at a time."""
+
+    def __init__(self, model: Model, *, cells: int, sequences: int, batch: int, threads: int) -> None:
+        """`cells`: tokens held, all sequences together; `batch`: most tokens of one `decode`.
+
+        Raises:
+            BundleError: there is not enough memory, or the model cannot generate.
+        """
+        binding = model.library.binding
+        parameters = binding.llama_context_default_params()
+        parameters.n_ctx = cells
+        parameters.n_batch = parameters.n_ubatch = batch
+        parameters.n_seq_max = sequences
+        parameters.n_outputs_max = sequences
+        parameters.n_outputs_max_per_seq = 1
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.kv_unified = True
+        parameters.no_perf = True
+        log = model.library.log
+        log.clear()
+        pointer = binding.llama_init_from_model(model.pointer, parameters)
+        if not pointer:
+            raise BundleError(
+                f"failed to make a context of {cells} tokens: {log.cause()}",
+                "ask for a smaller one: --ctx-size, --parallel",
+            )
+        self.model = model
+        self.pointer = pointer
+        self.cells = int(binding.llama_n_ctx(pointer))
+        self._decode = binding.llama_decode
+        self._memory = binding.llama_get_memory(pointer)
+        self._threads = _ThreadPool(model, pointer, threads)
+
+    def close(self) -> None:
+        """Free everything, the threads too. Safe to call twice."""
+        if self.pointer:
+            self._threads.detach(self.pointer)
+            self.model.library.binding.llama_free(self.pointer)
+            self._threads.close()
+            self.pointer = None
+
+    def decode(self, batch: Batch) -> None:
+        """Compute a batch; other Python threads run meanwhile.
+
+        Raises:
+            BundleError: there is no room for it in the cache, or the computation failed.
+        """
+        status = self._decode(self.pointer, batch.struct)
+        if status != 0:
+            cause = "the cache is full" if status == 1 else self.model.library.log.cause()
+            raise BundleError(f"failed to compute {len(batch)} tokens: {cause}")
+
+    def keep(self, sequence: int, length: int) -> int:
+        """Trim a sequence to its first `length` tokens; returns how many remain.
+
+        That is 0 where the model's memory cannot be trimmed (recurrent layers) or has lost what lies before (windowed
+        layers): the sequence is then empty.
+        """
+        binding = self.model.library.binding
+        if length > 0:
+            window = self.model.sliding_window
+            oldest = binding.llama_memory_seq_pos_min(self._memory, sequence)
+            lost = oldest < 0 or (window > 0 and oldest > max(0, length - window))
+            if not lost and binding.llama_memory_seq_rm(self._memory, sequence, length, -1):
+                return length
+        binding.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return 0
+
+    def logits(self, index: int) -> list[float]:
+        """Scores of every token of the vocabulary after batch position `index`."""
+        row = self.model.library.binding.llama_get_logits_ith(self.pointer, index)
+        return list(row[: self.model.vocabulary.size])
+
+
+class _ThreadParameters(ctypes.Structure):
+    _fields_ = (
+        ("cpumask", ctypes.c_bool * _MOST_THREADS),
+        ("n_threads", ctypes.c_int),
+        ("prio", ctypes.c_int),
+        ("poll", ctypes.c_uint32),
+        ("strict_cpu", ctypes.c_bool),
+        ("paused", ctypes.c_bool),
+    )
+
+
+class _ThreadPool:
+    """One pool of worker threads for the life of a context; without it every graph would start its own."""
+
+    def __init__(self, model: Model, context: Any, threads: int) -> None:
+        library = model.library
+        make, free = (library.backend_function(f"ggml_threadpool_{verb}") for verb in ("new", "free"))
+        self._llama = library.binding._lib
+        self._pool: int | None = None
+        if threads < 2 or not make or not free:
+            return
+        parameters = _ThreadParameters()
+        ggml = library.ggml
+        ggml.ggml_threadpool_params_init.argtypes = [ctypes.POINTER(_ThreadParameters), ctypes.c_int]
+        ggml.ggml_threadpool_params_init.restype = None
+        ggml.ggml_threadpool_params_init(ctypes.byref(parameters), threads)
+        self._pool = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(make)(ctypes.addressof(parameters))
+        self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(free)
+        attach = self._llama.llama_attach_threadpool
+        attach.argtypes, attach.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p], None
+        attach(context, self._pool, None)
+
+    def detach(self, context: Any) -> None:
+        if self._pool:
+            detach = self._llama.llama_detach_threadpool
+            detach.argtypes, detach.restype = [ctypes.c_void_p], None
+            detach(context)
+
+    def close(self) -> None:
+        if self._pool:
+            self._free(self._pool)
+            self._pool = None

@@ -1,0 +1,190 @@
+"""Weights and vocabulary, loaded from a range of an open file."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+
+from bundler.errors import BundleError
+from bundler.runtime.llama.library import Library
+
+_LOAD_READ, _LOAD_MAPPED = 0, 1
+_SPECIAL_PIECE_BYTES = 64
+
+
+class Model:
+    """A loaded GGUF."""
+
+    def __init__(
+        self,
+        library: Library,
+        descriptor: int,
+        offset: int,
+        *,
+        mapped: bool = True,
+        allocate: bool = True,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load the GGUF that begins at byte `offset` of an open file; the descriptor may be closed afterwards.
+
+        `mapped`: share the file's pages rather than reading them into memory. `allocate=False`: read what describes the
+        model and check that llama.cpp knows it, but no tensor. `progress` gets fractions 0..1.
+
+        Raises:
+            BundleError: with what llama.cpp said.
+        """
+        binding = library.binding
+        parameters = binding.llama_model_default_params()
+        parameters.load_mode = _LOAD_MAPPED if mapped and allocate else _LOAD_READ
+        parameters.no_alloc = not allocate
+        callback = binding.llama_progress_callback(_reporter(progress))
+        parameters.progress_callback = callback
+        library.log.clear()
+        with _Stream(descriptor, offset) as stream:
+            pointer = binding.llama_model_load_from_file_ptr(stream, parameters)
+        if not pointer:
+            raise BundleError(f"failed to load the model: {library.log.cause()}")
+        self.library = library
+        self.pointer = pointer
+        self.vocabulary = LlamaVocabulary(library, binding.llama_model_get_vocab(pointer))
+
+    def close(self) -> None:
+        """Free the weights. No context of the model may be in use any more; its vocabulary is gone too."""
+        if self.pointer:
+            self.library.binding.llama_model_free(self.pointer)
+            self.pointer = None
+
+    @property
+    def description(self) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        self.library.binding.llama_model_desc(self.pointer, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def parameters(self) -> int:
+        return int(self.library.binding.llama_model_n_params(self.pointer))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return int(self.library.binding.llama_model_size(self.pointer))
+
+    @property
+    def trained_context(self) -> int:
+        """Tokens; 0 where the file does not say."""
+        return max(0, int(self.library.binding.llama_model_n_ctx_train(self.pointer)))
+
+    @property
+    def embedding_length(self) -> int:
+        return int(self.library.binding.llama_model_n_embd(self.pointer))
+
+    @property
+    def layers(self) -> int:
+        return int(self.library.binding.llama_model_n_layer(self.pointer))
+
+    @property
+    def heads(self) -> int:
+        return int(self.library.binding.llama_model_n_head(self.pointer))
+
+    @property
+    def sliding_window(self) -> int:
+        """Tokens that the windowed layers look back on; 0: there are no such layers."""
+        return max(0, int(self.library.binding.llama_model_n_swa(self.pointer)))
+
+    @property
+    def generates(self) -> bool:
+        """Whether it continues text at all (an embedding model does not)."""
+        return bool(self.library.binding.llama_model_has_decoder(self.pointer))
+
+    def metadata(self, key: str) -> str | None:
+        """A metadata value as llama.cpp prints it; arrays read `[1, 2]`."""
+        buffer = ctypes.create_string_buffer(16384)
+        length = self.library.binding.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return None if length < 0 else buffer.value.decode("utf-8", "replace")
+
+
+class LlamaVocabulary:
+    """Text to token ids and back; see `bundler.runtime.engine.interface.Vocabulary`."""
+
+    def __init__(self, library: Library, pointer: object) -> None:
+        self._binding = binding = library.binding
+        self._pointer = pointer
+        self.size = int(binding.llama_vocab_n_tokens(pointer))
+        self.bos = int(binding.llama_vocab_bos(pointer))
+        self.eos = int(binding.llama_vocab_eos(pointer))
+        self.add_bos = bool(binding.llama_vocab_get_add_bos(pointer))
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        while True:
+            tokens = (ctypes.c_int32 * room)()
+            count = self._binding.llama_tokenize(
+                self._pointer, data, len(data), tokens, room, add_special, parse_special
+            )
+            if count >= 0:
+                return tokens[:count]
+            room = -count
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if not 0 <= token < self.size:
+            raise ValueError(f"no token has the id {token}; ids go from 0 to {self.size - 1}")
+        room = _SPECIAL_PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = self._binding.llama_token_to_piece(self._pointer, token, buffer, room, 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            room = -count
+
+    def is_end(self, token: int) -> bool:
+        return bool(self._binding.llama_vocab_is_eog(self._pointer, token))
+
+
+def _reporter(progress: Callable[[float], None] | None) -> Callable[[float, object], bool]:
+    def report(fraction: float, _: object) -> bool:
+        if progress is not None:
+            progress(fraction)
+        return True
+
+    return report
+
+
+class _Stream:
+    """A C `FILE*` over a copy of a descriptor, placed at an offset; for the libc that llama.cpp itself uses."""
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        windows = sys.platform == "win32"
+        libc = ctypes.CDLL("ucrtbase" if windows else None, use_errno=True)
+        self._open, self._seek, self._close = (
+            (libc._fdopen, libc._fseeki64, libc.fclose) if windows else (libc.fdopen, libc.fseeko, libc.fclose)
+        )
+        self._open.argtypes, self._open.restype = [ctypes.c_int, ctypes.c_char_p], ctypes.c_void_p
+        self._seek.argtypes, self._seek.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int], ctypes.c_int
+        self._close.argtypes, self._close.restype = [ctypes.c_void_p], ctypes.c_int
+        self._copy = _reopen(descriptor)
+        self._offset = offset
+
+    def __enter__(self) -> ctypes.c_void_p:
+        file = self._open(self._copy, b"rb")
+        if not file:
+            os.close(self._copy)
+            raise BundleError(f"failed to open the model: {os.strerror(ctypes.get_errno())}")
+        self._file = ctypes.c_void_p(file)
+        if self._seek(self._file, self._offset, os.SEEK_SET) != 0:
+            self._close(self._file)
+            raise BundleError(f"failed to open the model: {os.strerror(ctypes.get_errno())}")
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        self._close(self._file)
+
+
+def _reopen(descriptor: int) -> int:
+    """The same file with a position of its own where the system can do that: a duplicate shares its position."""
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, AttributeError):
+        return os.dup(descriptor)
