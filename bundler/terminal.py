@@ -15,13 +15,13 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
-from rich.progress import TaskID
 
 from bundler.build.progress import Progress, Silent, Stage, Unit
 

@@ -1,7 +1,7 @@
 """Open, check and unpack finished bundles of any target.
 
-The file side of `inspect`, `verify` and `extract`. Reads only; `extract` writes below the folder it is given and nowhere
-else.
+The file side of `inspect`, `verify` and `extract`. Reads only; `extract` writes below the folder it is given and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -58,7 +58,11 @@ def verify_bundle(path: Path, progress: Progress) -> Report:
         if not model.sidecar:
             continue
         sidecar = path.with_name(model.sidecar)
-        with _opened(sidecar) as source, _named(sidecar), progress.stage(f"Verifying {sidecar.name}", source.size) as stage:
+        with (
+            _opened(sidecar) as source,
+            _named(sidecar),
+            progress.stage(f"Verifying {sidecar.name}", source.size) as stage,
+        ):
             check_file(source, model.size, model.sha256, stage.advance)
     return report
 

@@ -1,8 +1,8 @@
 """A file that appears whole or not at all.
 
-The bytes go to a nameless or temporary file in the folder of the destination; `commit` flushes it to the disk and renames it
-over the destination. Whatever goes wrong before leaves the destination as it was and nothing beside it. Knows nothing of
-bundles.
+The bytes go to a nameless or temporary file in the folder of the destination; `commit` flushes it to the disk and
+renames it over the destination. Whatever goes wrong before leaves the destination as it was and nothing beside it.
+Knows nothing of bundles.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class OutputFile:
         os.lseek(self.descriptor, self.position, os.SEEK_SET)
 
     def share(self, source: int, length: int) -> bool:
-        """Append `length` bytes, a whole file, by letting both files point at the same blocks; False where that cannot be."""
+        """Append a whole file of `length` bytes by pointing at the same blocks; False where that cannot be."""
         if sys.platform != "linux":
             return False
         import fcntl  # not there on Windows
@@ -159,7 +159,7 @@ def explain(cause: OSError, destination: Path) -> BundleError:
     hints = {
         errno.ENOSPC: "free some space, or give another place with -o",
         errno.EDQUOT: "your quota on this disk is used up; give another place with -o",
-        errno.EFBIG: "the filesystem cannot hold a file of this size; give a place on another one (ext4, exFAT, NTFS, APFS)",
+        errno.EFBIG: "the filesystem holds no file of this size; give a place on another (ext4, exFAT, NTFS, APFS)",
         errno.EACCES: "give a place that you may write to with -o",
         errno.EPERM: "give a place that you may write to with -o",
         errno.EROFS: "the filesystem is read-only; give another place with -o",

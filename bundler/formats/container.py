@@ -7,7 +7,8 @@
     end          central directory, ZIP64 end records where needed, end record whose comment is the trailer
 
 1. Offsets count from byte 0 of the file; members are STORED, their gaps are zero bytes before a local header.
-2. The trailer is ASCII: `bundle-trailer 1 manifest=<sha256 of bundle.json> outside=<sha256>`, the last bytes of the archive.
+2. The trailer is ASCII: `bundle-trailer 1 manifest=<sha256 of bundle.json> outside=<sha256>`, the archive's
+   last bytes.
 3. `outside` covers, in file order, every byte from 0 to its own first digit that is in no member's data.
 4. The archive is found from the end; bytes after it (a code signature) are tolerated and not covered.
 
@@ -120,7 +121,7 @@ def local_header(entry: Entry, stamp: DosTime) -> bytes:
 
 
 def directory(entries: Sequence[Entry], start: int, stamp: DosTime) -> bytes:
-    """The central directory and end records for a directory that begins at `start`, up to the ZIP comment (the trailer)."""
+    """The central directory that begins at `start`, and the end records up to the ZIP comment (the trailer)."""
     body = b"".join(_central(entry, stamp) for entry in entries)
     count, size = len(entries), len(body)
     tail = b""

@@ -1,8 +1,8 @@
 """The manifest, `bundle.json`: everything that build knows and the runtime needs.
 
 The one value that passes between the two sides: `bundler.build` writes it, `bundler.runtime` reads it. Plain data;
-knows nothing of files. Unknown keys of a same-format manifest are ignored here; whoever bases a new bundle on an old one
-keeps them by working on the JSON itself.
+knows nothing of files. Unknown keys of a same-format manifest are ignored here; whoever bases a new bundle on an old
+one keeps them by working on the JSON itself.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The trained context in tokens; 0 where the file does not say."""
     vocabulary: int = 0
     header_size: int = 0
-    """Bytes of the GGUF before its tensors' data. They are checked at every start, so that damage there is an error and no crash."""
+    """Bytes of the GGUF before its tensors' data; checked at every start, so that damage there is an error, no crash."""
     header_sha256: str = ""
 
 

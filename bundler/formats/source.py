@@ -1,7 +1,7 @@
 """Random access to the bytes of an open file, from any thread.
 
-The one place where the formats meet a descriptor. Reads do not move the file's position, so the launcher's descriptor can be
-shared with whoever else reads from it.
+The one place where the formats meet a descriptor. Reads do not move the file's position, so the launcher's descriptor
+can be shared with whoever else reads from it.
 """
 
 from __future__ import annotations

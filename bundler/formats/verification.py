@@ -1,7 +1,7 @@
 """Check every byte of a bundle against its manifest and trailer.
 
-Reads a `Source` from one end to the other and names what differs. Knows nothing of how bundles are started, and promises
-nothing about who made the file: a digest says that it is whole, not where it comes from.
+Reads a `Source` from one end to the other and names what differs. Knows nothing of how bundles are started, and
+promises nothing about who made the file: a digest says that it is whole, not where it comes from.
 """
 
 from __future__ import annotations

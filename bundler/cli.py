@@ -1,0 +1,233 @@
+"""The `bundle` command. The only place of the build side that prints and exits."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from click.shell_completion import get_completion_class
+
+from bundler import __version__
+from bundler.cli_runtime import runtime
+from bundler.errors import BundleError
+from bundler.formats.targets import TARGETS
+from bundler.terminal import human_size, progress
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_BUNDLE = click.argument("file", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
+
+
+@click.group(context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="bundle")
+def command() -> None:
+    """Turn a language model into one program that anybody can run.
+
+    A Modelfile says which GGUF model to use and how it should behave. `bundle build` fuses the model, its prompt
+    template and a complete runtime into ONE executable file. Whoever gets that file runs it, offline, with nothing
+    installed, and has a web chat and an API that OpenAI clients speak.
+
+    \b
+      echo 'FROM ./model.gguf' > Modelfile
+      bundle build Modelfile -o mymodel.exe
+      ./mymodel.exe                        chat in the browser, API on http://127.0.0.1:11434
+      ./mymodel.exe run "Why is the sky blue?"
+    """
+
+
+@command.command()
+@click.argument("modelfile", type=click.Path(path_type=Path), default=Path("Modelfile"))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The executable to write.")
+@click.option("--name", help="The model's name in the APIs.  [default: the output's name without its ending]")
+@click.option("--target", type=click.Choice(TARGETS), help="The system that the bundle is for.  [default: this one]")
+@click.option(
+    "--runtime", "pack", metavar="PACK", help="A runtime pack by the start of its id (see `bundle runtime list`)."
+)
+@click.option("--external-weights", is_flag=True, help="Write the weights beside the executable instead of into it.")
+@_JSON
+@_QUIET
+def build(
+    modelfile: Path,
+    output: Path,
+    name: str | None,
+    target: str | None,
+    pack: str | None,
+    external_weights: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Build one executable from MODELFILE (a file, or a folder that holds one; default ./Modelfile)."""
+    from bundler.build.assemble import build_bundle  # the build side loads only where it is used
+
+    built = build_bundle(
+        modelfile,
+        output,
+        name=name,
+        target=target,
+        pack=pack,
+        external_weights=external_weights,
+        progress=progress(quiet=quiet or as_json),
+        warn=_warn,
+    )
+    written = built.written
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "path": str(written.path),
+                    "size": written.size,
+                    "sidecars": [str(path) for path in written.sidecars],
+                    "manifest_sha256": written.manifest_sha256,
+                    "manifest": msgspec.to_builtins(written.manifest),
+                }
+            )
+        )
+    elif not quiet:
+        template = written.manifest.template
+        click.echo(f"{written.path}  {human_size(written.size)}  for {built.target}")
+        if template:
+            click.echo(f"  template: {template.reason}")
+        for sidecar in written.sidecars:
+            click.echo(f"  weights:  {sidecar} (keep it beside the executable: {built.split_reason})")
+        click.echo(f"  run it:   {_as_command(written.path)}" if built.runs_here else "  copy it there and run it")
+
+
+@command.command()
+@_BUNDLE
+@_JSON
+def inspect(file: Path, as_json: bool) -> None:
+    """Show what a bundle holds: model, template, parameters, members, digests."""
+    from bundler.build.bundles import open_bundle
+
+    with open_bundle(file) as bundle:
+        manifest, archive = bundle.manifest, bundle.archive
+        size = bundle.source.size
+    if as_json:
+        facts: dict[str, Any] = msgspec.to_builtins(manifest)
+        click.echo(json.dumps({"path": str(file), "size": size, "manifest_sha256": archive.manifest_sha256, **facts}))
+        return
+    click.echo(f"{manifest.name}  {human_size(size)}  built by bundle {manifest.bundler}, format {manifest.format}")
+    click.echo(f"manifest  sha256:{archive.manifest_sha256}")
+    for target, parts in manifest.runtime.items():
+        click.echo(
+            f"runtime   {target}: {', '.join(parts.parts)} (llama-cpp-python {parts.llama_cpp}, pack {parts.pack[:12]})"
+        )
+    for model in manifest.models:
+        facts_line = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
+        facts_line += [f"trained context {model.context_length}"] if model.context_length else []
+        click.echo(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
+    if manifest.template:
+        click.echo(f"template  {manifest.template.kind}: {manifest.template.reason}")
+        click.echo(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
+    if manifest.system is not None:
+        click.echo(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
+    for message in manifest.messages:
+        click.echo(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
+    for key, value in manifest.parameters.items():
+        click.echo(f"parameter {key} {json.dumps(value)}")
+    click.echo("members")
+    width = max(len(entry.name) for entry in archive.entries.values())
+    for entry in archive.entries.values():
+        click.echo(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
+
+
+@command.command()
+@_BUNDLE
+@_JSON
+@_QUIET
+def verify(file: Path, as_json: bool, quiet: bool) -> None:
+    """Read every byte of a bundle and compare it with the digests inside."""
+    from bundler.build.bundles import verify_bundle
+
+    report = verify_bundle(file, progress(quiet=quiet or as_json))
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "path": str(file),
+                    "ok": True,
+                    "manifest_sha256": report.manifest_sha256,
+                    "members": report.members,
+                    "size": report.size,
+                    "appended": report.appended,
+                }
+            )
+        )
+    elif not quiet:
+        click.echo(f"{file}: whole; {report.members} members, {report.size:,} bytes")
+        click.echo(f"manifest sha256:{report.manifest_sha256}")
+        if report.appended:
+            click.echo(
+                f"{report.appended:,} bytes after the bundle are covered by no digest (a code signature, or foreign)"
+            )
+
+
+@command.command()
+@_BUNDLE
+@click.argument("members", nargs=-1)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path(), help="Folder to write to.  [default: .]"
+)
+@_QUIET
+def extract(file: Path, members: tuple[str, ...], output: Path, quiet: bool) -> None:
+    """Write MEMBERS of a bundle (all, if none is named) into a folder."""
+    from bundler.build.bundles import extract as extract_members
+
+    for path in extract_members(file, output, members, progress(quiet=quiet)):
+        if not quiet:
+            click.echo(path)
+
+
+@command.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a completion script: `bundle completion bash > ~/.local/share/bash-completion/completions/bundle`."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(command, {}, "bundle", "_BUNDLE_COMPLETE").source())
+
+
+def _stops(parameters: dict[str, Any]) -> list[str]:
+    stops = parameters.get("stop", [])
+    return stops if isinstance(stops, list) else [str(stops)]
+
+
+def _as_command(path: Path) -> str:
+    text = str(path)
+    return text if "/" in text else f"./{text}"
+
+
+def _warn(message: str) -> None:
+    click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)
+
+
+command.add_command(runtime)
+
+
+def main() -> None:
+    """Run the command line; exit code 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        command(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BundleError as error:
+        click.echo(error.render(), err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("error: interrupted; nothing was left behind", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
