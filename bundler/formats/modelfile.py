@@ -206,7 +206,7 @@ class _Parser:
                 start, f"there is more than one space before the {what}", f"write one space after {name.upper()}"
             )
         if key == word:
-            self._fail(self.at, f"{name.upper()} {key}".rstrip() + " has no value", _example(name))
+            self._fail(self.at, f"{name.upper()} {clipped(key)}".rstrip() + " has no value", _example(name))
         raise _unknown(self.modelfile, self.modelfile.place(start), what, word, known)
 
     def _value(self, name: str, start: int) -> tuple[str, tuple[int, int]]:
@@ -291,7 +291,7 @@ def _unknown(modelfile: Modelfile, place: Place, what: str, word: str, known: It
     words = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), words, 1)
     hint = f"did you mean {words[near[0]]}?" if near else f"known are {', '.join(words.values())}"
-    return modelfile.error(place, f'unknown {what} "{_clipped(word)}"', hint)
+    return modelfile.error(place, f'unknown {what} "{clipped(word)}"', hint)
 
 
 def _example(name: str) -> str:
@@ -327,9 +327,10 @@ def _decode(data: bytes, path: str) -> str:
         ) from cause
 
 
-def _clipped(word: str) -> str:
-    shown = "".join(char if char.isprintable() else "�" for char in word[:40])
-    return shown + "…" if len(word) > 40 else shown
+def clipped(text: str, limit: int = 60) -> str:
+    """A user's text as it may stand in a message: on one line, without control characters, not too long."""
+    shown = "".join(char if char.isprintable() else "�" for char in text[:limit])
+    return shown + "…" if len(text) > limit else shown
 
 
 def _excerpt(line: str, column: int) -> str:

@@ -43,15 +43,15 @@ def convert(name: str, text: str) -> ParameterValue:
     if kind is int:
         if _INT.fullmatch(text) and -(1 << 63) <= int(text) < 1 << 63:
             return int(text)
-        raise ValueError(f'{name} needs a whole number, and "{text}" is none')
+        raise ValueError(f'{name} needs a whole number, and "{text[:40]}" is none')
     if kind is float:
         if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
-        raise ValueError(f'{name} needs a number, and "{text}" is none')
+        raise ValueError(f'{name} needs a number, and "{text[:40]}" is none')
     if kind is bool:
         if text in _TRUTH:
             return _TRUTH[text]
-        raise ValueError(f'{name} needs true or false, and "{text}" is neither')
+        raise ValueError(f'{name} needs true or false, and "{text[:40]}" is neither')
     if not text:
         raise ValueError(f"{name} needs some text")
     return text

@@ -1,0 +1,142 @@
+"""Which files a Modelfile means: the Modelfile of a folder, the weights of a FROM.
+
+Looks at the file system and at the first bytes of files; what a GGUF holds is read elsewhere. Path rules: Ollama's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from bundler.errors import BundleError
+from bundler.formats.modelfile import Command, Modelfile, clipped, parse
+
+MAX_MODELFILE: Final = 16 << 20
+"""Bytes of a Modelfile, its licences included."""
+
+_MODEL_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)*(:[\w.-]+)?")
+_OTHER_FORMATS: Final = (
+    (b"PK\x03\x04", "a ZIP archive, as PyTorch checkpoints are"),
+    (b"ggjt", "an old llama.cpp model (GGJT)"),
+    (b"tjgg", "an old llama.cpp model (GGJT)"),
+    (b"lmgg", "an old llama.cpp model (GGML)"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"version https://git-lfs", "a Git LFS pointer, and not the file it points to"),
+    (b"\x7fELF", "a Linux program"),
+    (b"MZ", "a Windows program"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"%PDF", "a PDF document"),
+)
+
+
+def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
+    """The Modelfile that `argument` names: a file, or a folder that holds one called `Modelfile`.
+
+    Raises:
+        BundleError: there is none, it cannot be read, or it is wrong.
+    """
+    path = argument / "Modelfile" if argument.is_dir() else argument
+    shown = str(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MODELFILE + 1)
+    except FileNotFoundError as cause:
+        raise BundleError(f"failed to read Modelfile: there is no {shown}", _near(path)) from cause
+    except (OSError, ValueError) as cause:
+        raise BundleError(
+            f"failed to read Modelfile {shown}: {_reason(cause)}", "check the path and its permissions"
+        ) from cause
+    if data.startswith(b"GGUF"):
+        raise BundleError(
+            f"failed to read Modelfile {shown}: it is a GGUF model",
+            f"write a Modelfile with the line: FROM {path.name}",
+        )
+    if len(data) > MAX_MODELFILE:
+        raise BundleError(f"failed to read Modelfile {shown}: it is larger than {MAX_MODELFILE >> 20} MiB")
+    return path, parse(data, shown)
+
+
+def weights_file(modelfile: Modelfile, command: Command, folder: Path) -> Path:
+    """The GGUF file that a FROM names, relative to `folder`.
+
+    Raises:
+        ModelfileError: there is no such file, it cannot be read, or it is no GGUF.
+    """
+    place, value = command.value_place, clipped(command.value)
+    path = _expand(modelfile, command, folder)
+    try:
+        if path.is_dir():
+            names = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() == ".gguf")
+            hint = f"name one of its files: {', '.join(names[:5])}" if names else "give a path to a .gguf"
+            raise modelfile.error(place, f"{value} is a folder", hint)
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except FileNotFoundError as cause:
+        if _is_model_name(command.value) and not ("/" in value and path.parent.is_dir()):
+            cause_text = f"there is no file {value}, and model names are not supported yet"
+            hint = _near(path, "") or "give a path to a .gguf"
+            raise modelfile.error(place, cause_text, hint) from cause
+        raise modelfile.error(place, f"there is no file {path}", _near(path)) from cause
+    except (OSError, ValueError) as cause:
+        raise modelfile.error(place, f"{value} cannot be read: {_reason(cause)}") from cause
+    if not head.startswith(b"GGUF"):
+        raise modelfile.error(place, f"{value} is no GGUF: it {_looks_like(head)}", "give a model file in GGUF format")
+    return path
+
+
+def _expand(modelfile: Modelfile, command: Command, folder: Path) -> Path:
+    """Absolute, `~`, `~/x`, `~user/x`, else relative to the folder."""
+    path = Path(command.value)
+    if not command.value.startswith("~"):
+        return folder / path
+    try:
+        return path.expanduser()
+    except RuntimeError as cause:
+        raise modelfile.error(command.value_place, f"the home folder of {path.parts[0]} is not known") from cause
+
+
+def _is_model_name(value: str) -> bool:
+    return _MODEL_NAME.fullmatch(value) is not None and not value.lower().endswith(".gguf")
+
+
+def _near(path: Path, otherwise: str = "check the path") -> str:
+    """A hint with the names in the folder that are most like the missing one."""
+    folder = path.parent
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError:
+        return f"there is no folder {folder} either" if otherwise else ""
+    lower = {name.lower(): name for name in names}
+    near = [lower[name] for name in get_close_matches(path.name.lower(), lower, 3, 0.5)]
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def _looks_like(head: bytes) -> str:
+    for magic, name in _OTHER_FORMATS:
+        if head.startswith(magic):
+            return f"looks like {name}"
+    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        return "looks like safetensors"
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html")):
+        return "looks like a web page: the download went wrong"
+    if not head:
+        return "is empty"
+    if not head.strip(b"\0"):
+        return "begins with zeros: the download did not finish"
+    try:
+        head.decode()
+    except UnicodeDecodeError as cause:
+        if cause.start < len(head) - 4:
+            return f"begins with the bytes {head[:4].hex(' ')}"
+    return "looks like a text file"
+
+
+def _reason(cause: OSError | ValueError) -> str:
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
