@@ -42,6 +42,8 @@ class Shape:
 
 
 TINY = Shape()
+CHAIN = Shape(embedding=320, layers=1, feed_forward=64)
+"""As wide as the vocabulary is long: every token has a dimension of its own."""
 LLAMA_1B = Shape(embedding=2048, layers=16, heads=32, kv_heads=8, feed_forward=8192, context=131072)
 SMALL_128K = Shape(embedding=256, layers=6, heads=4, kv_heads=2, feed_forward=1024, context=8192)
 """With llama-bpe's 128k vocabulary about 84 MB as Q8_0."""
@@ -155,12 +157,13 @@ def write_chain(
     chain: str = "abcdefghijklmnopqrstuvwxyz",
     *,
     start: str = "\n",
-    shape: Shape = TINY,
+    shape: Shape = CHAIN,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """A model that says `chain` letter by letter after `start`, then ends its turn.
 
-    Its next token depends on the last one alone, so no letter may come twice. With the ChatML template every chat is
+    Its next token depends on the last one alone, with near certainty at any usual temperature; so no letter may come
+    twice. With the ChatML template every chat is
     answered by the whole chain. A letter of several bytes comes out byte by byte. Tokens outside the chain end it.
     """
     vocabulary = byte_vocabulary()
@@ -172,11 +175,10 @@ def write_chain(
     follower = dict.fromkeys(range(len(vocabulary)), end) | dict(zip(steps, [*steps[1:], end], strict=True))
 
     width = shape.embedding
-    embedding = np.random.default_rng(0).standard_normal((len(vocabulary), width), dtype=np.float32)
+    embedding = np.eye(len(vocabulary), width, dtype=np.float32)
     output = np.zeros_like(embedding)
     for token, after in follower.items():
-        output[after] += embedding[token] / np.float32(width**0.5)
-    output[end] /= 8
+        output[after, token] = 1
 
     kv_width = width // shape.heads * shape.kv_heads
     writer = _header(path, shape, vocabulary, metadata or {})

@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import types
 from pathlib import Path
@@ -50,6 +51,11 @@ class Log:
     def clear(self) -> None:
         """Forget errors, so that `cause` speaks of what comes next."""
         self.errors.clear()
+
+    def buffer_size(self, kind: str) -> int:
+        """Bytes of the model buffers of one kind (`REPACK`, `Mapped`), by what llama.cpp logs while loading."""
+        found = re.findall(rf"{kind} model buffer size = +([0-9.]+) MiB", "\n".join(self.lines))
+        return round(sum(map(float, found)) * (1 << 20))
 
     def cause(self) -> str:
         """Why the last operation failed, as llama.cpp put it; its functions' names are left out."""

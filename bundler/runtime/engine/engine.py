@@ -1,0 +1,202 @@
+"""The engine's loop: one thread, `step()` = schedule -> run -> postprocess; asleep while there is nothing to do.
+
+Knows token ids, jobs and a runner that computes; neither text nor llama.cpp.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from bundler.errors import BundleError
+from bundler.runtime.engine.interface import EngineClosed, EngineFinish, Job
+from bundler.runtime.engine.scheduler import Piece, Scheduler, Task
+
+
+class Runner(Protocol):
+    """What computes. Used from the engine's thread alone, but for `valid` and `close`."""
+
+    def valid(self, tokens: Sequence[int]) -> bool:
+        """Whether these are token ids of the model."""
+
+    def keep(self, slot: int, length: int) -> int:
+        """See `scheduler.Keep`."""
+
+    def begin(self, slot: int, job: Job) -> None:
+        """A job starts in this slot: make its sampler."""
+
+    def run(self, pieces: Sequence[Piece]) -> list[int | None]:
+        """Compute the pieces in one batch; for each the token drawn after it, None where it does not sample.
+
+        Raises:
+            BundleError: the computation failed; the state of every slot is unknown.
+        """
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+
+    def end(self, slot: int) -> None:
+        """The job of this slot is over."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class _Run:
+    """Where and when a task is computed; times in seconds of a monotonic clock."""
+
+    def __init__(self, slot: int, began: float) -> None:
+        self.slot = slot
+        self.began = began
+        self.first_token: float | None = None
+
+
+class TaskHandle:
+    """See `interface.Handle`."""
+
+    def __init__(self, task: Task, wake: Callable[[], None]) -> None:
+        self._task = task
+        self._wake = wake
+
+    def cancel(self) -> None:
+        self._task.cancelled = True
+        self._wake()
+
+
+class RunningEngine:
+    """See `interface.Engine`. Owns the runner and the thread."""
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._clock = clock
+        self._runs: dict[Task, _Run] = {}
+        self._changed = threading.Condition()
+        self._closed_because = ""
+        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def context_length(self) -> int:
+        return self._scheduler.context_length
+
+    @property
+    def parallel(self) -> int:
+        return len(self._scheduler.slots)
+
+    def submit(self, job: Job) -> TaskHandle:
+        if not self._runner.valid(job.prompt):
+            raise ValueError("the prompt holds a token id that the model does not have")
+        with self._changed:
+            if self._closed_because:
+                raise EngineClosed(self._closed_because)
+            task = self._scheduler.submit(job)
+            self._changed.notify()
+        return TaskHandle(task, self._wake)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed_because = self._closed_because or "the model is being unloaded"
+            for task in [*self._scheduler.waiting, *self._scheduler.running]:
+                task.cancelled = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _loop(self) -> None:
+        try:
+            while self._wait_for_work():
+                self.step()
+        except Exception as error:  # nobody may wait for ever on an engine that is gone
+            self._die(error)
+        finally:
+            self._runner.close()
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            while not self._scheduler.busy:
+                if self._closed_because:
+                    return False
+                self._changed.wait()
+        return True
+
+    def _die(self, error: Exception) -> None:
+        message = f"the engine stopped: {type(error).__name__}: {error}"
+        with self._changed:
+            self._closed_because = message
+            orphans = [*self._scheduler.waiting, *self._scheduler.running]
+        for task in orphans:
+            task.reason, task.error = "failed", message
+            self._finish(task, [])
+
+    def step(self) -> None:
+        """Compute one batch, and hand out what came of it."""
+        with self._changed:
+            ended = self._scheduler.collect()
+            admitted = self._scheduler.admit()
+            pieces = self._scheduler.schedule()
+        for task in ended:
+            self._finish(task, [])
+        for task in admitted:
+            assert task.slot is not None
+            self._runs[task] = _Run(task.slot.index, self._clock())
+            self._runner.begin(task.slot.index, task.job)
+        if not pieces:
+            return
+        try:
+            drawn = self._runner.run(pieces)
+        except BundleError as error:
+            with self._changed:
+                failed = self._scheduler.fail(error.message)
+            for task in failed:
+                self._finish(task, [])
+            return
+        for piece, token in zip(pieces, drawn, strict=True):
+            self._postprocess(piece, token)
+
+    def _postprocess(self, piece: Piece, token: int | None) -> None:
+        task = piece.task
+        ends = token is not None and not task.job.ignore_end and self._runner.is_end(token)
+        with self._changed:
+            self._scheduler.advance(piece, token, ends)
+        if token is None:
+            return
+        run = self._runs[task]
+        if run.first_token is None:
+            run.first_token = self._clock()
+        new = [] if ends else [token]
+        if task.reason:
+            self._finish(task, new)
+        else:
+            self._hand_out(task, new, None)
+
+    def _finish(self, task: Task, new: list[int]) -> None:
+        now = self._clock()
+        run = self._runs.pop(task, None)
+        if run is not None:
+            self._runner.end(run.slot)
+        began = now if run is None else run.began
+        first = now if run is None or run.first_token is None else run.first_token
+        assert task.reason is not None
+        finish = EngineFinish(
+            reason=task.reason,
+            prompt_tokens=task.prompt_tokens,
+            completion_tokens=task.completion_tokens,
+            cached_tokens=task.cached,
+            prompt_seconds=first - began,
+            completion_seconds=now - first,
+            error=task.error,
+        )
+        self._hand_out(task, new, finish)
+
+    def _hand_out(self, task: Task, new: list[int], finish: EngineFinish | None) -> None:
+        try:
+            task.job.on_tokens(new, finish)
+        except Exception:  # the receiver is gone (a closed event loop); others must go on
+            task.cancelled = True

@@ -1,0 +1,51 @@
+"""The engine's runner over llama.cpp: one batch, one context, a sampler for each running job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bundler.runtime.engine.interface import Job
+from bundler.runtime.engine.scheduler import Piece
+from bundler.runtime.llama.context import Batch, Context
+from bundler.runtime.llama.model import Model
+from bundler.runtime.llama.sampler import Sampler
+
+
+class LlamaRunner:
+    """See `engine.Runner`. Owns the model and the context."""
+
+    def __init__(self, model: Model, context: Context, *, batch: int, context_length: int) -> None:
+        self._model = model
+        self._context = context
+        self._batch = Batch(model, batch)
+        self._context_length = context_length
+        self._samplers: dict[int, Sampler] = {}
+        self.is_end = model.vocabulary.is_end
+        self.keep = context.keep
+
+    def valid(self, tokens: Sequence[int]) -> bool:
+        return not tokens or (min(tokens) >= 0 and max(tokens) < self._model.vocabulary.size)
+
+    def begin(self, slot: int, job: Job) -> None:
+        self._samplers[slot] = Sampler(self._model, job.sampling, job.prompt, self._context_length)
+
+    def run(self, pieces: Sequence[Piece]) -> list[int | None]:
+        batch = self._batch
+        batch.clear()
+        ends = [
+            batch.add(piece.slot.index, piece.tokens, piece.position, want_logits=piece.samples) for piece in pieces
+        ]
+        self._context.decode(batch)
+        return [
+            self._samplers[piece.slot.index].sample(self._context, end) if piece.samples else None
+            for piece, end in zip(pieces, ends, strict=True)
+        ]
+
+    def end(self, slot: int) -> None:
+        self._samplers.pop(slot).close()
+
+    def close(self) -> None:
+        for slot in list(self._samplers):
+            self.end(slot)
+        self._context.close()
+        self._model.close()

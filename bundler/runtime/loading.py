@@ -1,0 +1,137 @@
+"""From an open file to a running engine: libraries, backend, weights, context.
+
+May run in any thread; the slow calls leave other Python threads running.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from bundler.errors import BundleError
+from bundler.runtime import libraries, machine, memory, weights
+from bundler.runtime.engine.engine import RunningEngine
+from bundler.runtime.engine.interface import (
+    Loaded,
+    LoadFacts,
+    LoadOptions,
+    Progress,
+    Verdict,
+    WeightsRange,
+)
+from bundler.runtime.engine.runner import LlamaRunner
+from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.llama import library as llama_library
+from bundler.runtime.llama.context import Context
+from bundler.runtime.llama.model import Model
+
+_BATCH = 512
+_PREFETCH_SHARE = 0.7
+"""Of the progress, where the weights come from a disk."""
+
+
+class _Stages(msgspec.Struct):
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = {}
+    began: float = msgspec.field(default_factory=time.monotonic)
+
+    def end(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = now - self.began
+        self.began = now
+
+
+def load(
+    source: WeightsRange, libraries_folder: Path, verdict: Verdict, options: LoadOptions, progress: Progress
+) -> Loaded:
+    """Load a model and start its engine.
+
+    Raises:
+        BundleError: the libraries, the weights or the memory do not suffice; says which.
+    """
+    stages = _Stages()
+    progress(0.0, "loading llama.cpp")
+    library = llama_library.load(libraries_folder)
+    library.log.verbose = options.verbose
+    library.load_backend(libraries.cpu_variants(libraries_folder)[verdict.chosen])
+    stages.end("libraries")
+
+    mode = weights.load_mode(source, os.fstat(source.descriptor).st_size)
+    free = machine.memory()
+    fetched = _fetch(source, free.available, progress)
+    stages.end("prefetch")
+    before = _PREFETCH_SHARE if fetched else 0.0
+    model = Model(
+        library,
+        source.descriptor,
+        source.offset,
+        mapped=mode.mode == "mapped",
+        progress=lambda fraction: progress(before + (0.95 - before) * fraction, "loading the weights"),
+    )
+    stages.end("model")
+
+    progress(0.95, "making room for the context")
+    cell = memory.cell_size(model.metadata, model.layers, model.heads, model.embedding_length)
+    plan = memory.plan(
+        asked_context=options.context_length,
+        asked_parallel=options.parallel,
+        trained=model.trained_context,
+        cell=cell,
+        free=free.available,
+        weights=source.size,
+    )
+    processors = machine.processors()
+    threads = options.threads or processors.count
+    try:
+        if not model.generates:
+            raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
+        context = Context(model, cells=plan.cells, sequences=plan.parallel, batch=_BATCH, threads=threads)
+    except BundleError:
+        model.close()
+        raise
+    stages.end("context")
+
+    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length)
+    scheduler = Scheduler(
+        runner.keep,
+        slots=plan.parallel,
+        cells=context.cells,
+        context_length=plan.context_length,
+        batch=_BATCH,
+    )
+    facts = LoadFacts(
+        description=model.description,
+        parameters=model.parameters,
+        weights_size=model.size,
+        trained_context=model.trained_context,
+        context_length=plan.context_length,
+        context_reason=plan.context_reason,
+        context_size=plan.size,
+        parallel=plan.parallel,
+        parallel_reason=plan.parallel_reason,
+        threads=threads,
+        threads_reason="as asked" if options.threads else processors.reason,
+        load_mode=mode.mode,
+        load_reason=mode.reason,
+        repacked_size=library.log.buffer_size("REPACK"),
+        seconds=stages.seconds,
+    )
+    progress(1.0, "ready")
+    return Loaded(engine=RunningEngine(runner, scheduler), vocabulary=model.vocabulary, facts=facts)
+
+
+def _fetch(source: WeightsRange, free: int, progress: Progress) -> bool:
+    """Bring weights that are still on the disk into memory in order; whether that was needed."""
+    if source.size > free or weights.is_cached(source):
+        return False
+    try:
+        weights.prefetch(source, lambda done: progress(done * _PREFETCH_SHARE, "reading the weights"))
+    except OSError as cause:
+        raise BundleError(
+            f"failed to read the weights: {cause.strerror}", "check that the file is whole and its medium is connected"
+        ) from cause
+    return True

@@ -1,0 +1,100 @@
+"""How long a context this machine can hold: from the model's dimensions and the memory that is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+DEFAULT_CONTEXT = 4096
+DEFAULT_PARALLEL = 4
+SMALLEST_CONTEXT = 512
+_VALUE_BYTES = 2
+"""A KV cell holds 16-bit floats."""
+_RESERVED = 256 << 20
+"""Left for compute buffers and the rest of the program."""
+
+
+class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
+    context_length: int
+    """Tokens of one sequence, prompt and answer together."""
+    context_reason: str
+    parallel: int
+    parallel_reason: str
+    cells: int
+    """Tokens held by all sequences together; they share them."""
+    size: int
+    """Bytes of these cells."""
+
+
+def cell_size(metadata: Callable[[str], str | None], layers: int, heads: int, embedding: int) -> int:
+    """Bytes of KV cache per token, by its metadata (`<arch>.attention.*`); at most, where layers are windowed."""
+    architecture = metadata("general.architecture") or ""
+    head_width = embedding // max(1, heads)
+    key = _number(metadata(f"{architecture}.attention.key_length"), head_width)
+    value = _number(metadata(f"{architecture}.attention.value_length"), head_width)
+    if rank := _number(metadata(f"{architecture}.attention.kv_lora_rank"), 0):
+        rope = _number(metadata(f"{architecture}.rope.dimension_count"), 0)
+        return layers * (rank + rope) * _VALUE_BYTES
+    kv_heads = _numbers(metadata(f"{architecture}.attention.head_count_kv")) or [heads]
+    in_all = sum(kv_heads) if len(kv_heads) > 1 else kv_heads[0] * layers
+    return in_all * (key + value) * _VALUE_BYTES
+
+
+def plan(
+    *,
+    asked_context: int | None,
+    asked_parallel: int | None,
+    trained: int,
+    cell: int,
+    free: int,
+    weights: int,
+) -> ContextPlan:
+    """Fit context and parallel sequences to `free` bytes, of which `weights` are about to be used.
+
+    What was asked for is taken as asked. Otherwise: at most the trained length, DEFAULT_CONTEXT tokens and
+    DEFAULT_PARALLEL sequences; then fewer sequences, then shorter ones, until the cache takes at most half of what the
+    weights leave.
+    """
+    budget = max(0, free - weights - _RESERVED) // 2
+    affordable = budget // cell if cell else 1 << 31
+    usual = min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    if asked_context:
+        context, context_reason = asked_context, "as asked"
+        if trained and asked_context > trained:
+            context_reason = f"as asked, though the model was trained with {trained}"
+    elif affordable < usual:
+        context = max(min(SMALLEST_CONTEXT, usual), affordable // 256 * 256)
+        context_reason = f"fitted to memory ({_size(free)} free, {_size(weights)} for the weights)"
+    else:
+        context = usual
+        context_reason = "all that the model was trained with" if usual == trained else "the default"
+    if asked_parallel:
+        parallel, parallel_reason = asked_parallel, "as asked"
+    else:
+        parallel = min(DEFAULT_PARALLEL, max(1, affordable // context))
+        parallel_reason = "the default" if parallel == DEFAULT_PARALLEL else "as far as memory goes"
+    cells = max(context, min(context * parallel, affordable))
+    cells = -(-cells // 256) * 256
+    return ContextPlan(
+        context_length=context,
+        context_reason=context_reason,
+        parallel=parallel,
+        parallel_reason=parallel_reason,
+        cells=cells,
+        size=cells * cell,
+    )
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    return int(text) if text and text.isdecimal() else otherwise
+
+
+def _numbers(text: str | None) -> list[int]:
+    """`8`, or `[8, 8, 0]`."""
+    words = (text or "").strip("[]").replace(",", " ").split()
+    return [int(word) for word in words if word.isdecimal()]
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

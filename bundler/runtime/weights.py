@@ -1,0 +1,68 @@
+"""How the weights come from the file: mapped or read, and fetched in order when they are not in memory yet.
+
+llama.cpp maps the WHOLE file and faults all of it in, whatever part the model is. So mapping pays where the model is
+most of the file; where much else lies in it (a second model, a GPU overlay), reading its own range costs less.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from bundler.runtime.engine.interface import WeightsRange
+
+_FOREIGN_SHARE = 0.1
+_FOREIGN_BYTES = 64 << 20
+_SAMPLES = 64
+_CHUNK = 4 << 20
+
+
+class LoadMode(msgspec.Struct, frozen=True):
+    mode: Literal["mapped", "read"]
+    reason: str
+
+
+def load_mode(weights: WeightsRange, file_size: int) -> LoadMode:
+    """Map when at most a tenth of the model's size, or 64 MiB, lies in the file beside it."""
+    beside = file_size - weights.size
+    if beside <= max(_FOREIGN_BYTES, int(weights.size * _FOREIGN_SHARE)):
+        return LoadMode("mapped", "the model is most of the file, so its pages are shared with the page cache")
+    share = 100 * weights.size // max(1, file_size)
+    return LoadMode("read", f"the model is only {share} % of the file, and mapping would fetch the rest too")
+
+
+def is_cached(weights: WeightsRange) -> bool:
+    """Whether the range is in the page cache, by samples; True also where the system cannot tell."""
+    nowait = getattr(os, "RWF_NOWAIT", 0)
+    if sys.platform != "linux" or not nowait:
+        return True
+    byte = bytearray(1)
+    step = max(4096, weights.size // _SAMPLES)
+    for position in range(weights.offset, weights.offset + weights.size, step):
+        try:
+            os.preadv(weights.descriptor, [byte], position, nowait)
+        except OSError as error:
+            return error.errno != errno.EAGAIN
+    return True
+
+
+def prefetch(weights: WeightsRange, progress: Callable[[float], None]) -> None:
+    """Bring the range into the page cache, in order; `progress` gets fractions 0..1.
+
+    Raises:
+        OSError: the file cannot be read (a pulled stick).
+    """
+    buffer = bytearray(_CHUNK)
+    done = 0
+    while done < weights.size:
+        view = memoryview(buffer)[: min(_CHUNK, weights.size - done)]
+        count = os.preadv(weights.descriptor, [view], weights.offset + done)
+        if count == 0:
+            raise OSError(errno.EIO, "the file ends before the model does")
+        done += count
+        progress(done / weights.size)
