@@ -48,7 +48,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """The trained context in tokens; 0 where the file does not say."""
     vocabulary: int = 0
     header_size: int = 0
-    """Bytes of the GGUF before its tensors' data; checked at every start, so that damage there is an error, no crash."""
+    """Bytes of the GGUF before the data of its tensors; checked at every start: damage there is an error, no crash."""
     header_sha256: str = ""
 
 
