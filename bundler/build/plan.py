@@ -7,18 +7,19 @@ prints nothing: `write` and the command line take it from here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bundler.build import resolve
+from bundler import __version__
+from bundler.build import resolve, template
 from bundler.errors import BundleError
-from bundler.formats import gguf, manifest, weights
-from bundler.formats.modelfile import Command, Modelfile, clipped
+from bundler.formats import gguf, weights
+from bundler.formats.manifest import Manifest, Message, Model
+from bundler.formats.modelfile import Command, Modelfile, Notice, clipped
 from bundler.formats.source import FileSource
-from bundler.prompt import jinja
 
 DATA_ALIGNMENT: Final = 32
 """llama.cpp reads tensors from inside another file only where their data starts at a multiple of this."""
@@ -27,35 +28,24 @@ MAX_NAME: Final = 128
 """Characters of a model's name."""
 
 _LATER = ("template", "adapter", "draft", "renderer", "parser", "requires")
-_SENTINEL = "Kindly answer in seventeen words"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A GGUF that goes into the bundle."""
-
-    path: Path
-    member: str
-    """Name in the archive."""
-    model: manifest.Model
-    """Its facts, with an empty digest: whoever reads the file computes that on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A bundle before it is written."""
 
-    name: str
-    weights: list[Weights]
-    template: manifest.Template
-    system: str | None
-    messages: list[manifest.Message]
-    parameters: dict[str, manifest.ParameterValue]
-    texts: dict[str, bytes]
-    """Small archive members: the Modelfile and the model's licences."""
-    licenses: list[str]
-    """Those of `texts` that are licences."""
-    warnings: list[str] = field(default_factory=list)
+    modelfile: Path
+    """The file that was read."""
+    text: str
+    """The Modelfile as it goes into the bundle: as given, FROM pointing to the member of the archive."""
+    models: dict[str, Path]
+    """The file of each model, by archive member."""
+    licenses: dict[str, str]
+    """The texts of the model's licences, by archive member."""
+    manifest: Manifest
+    """Without runtime parts, members and digests: whoever writes the bundle fills those in."""
+    warnings: list[str]
+    """What should be told, a line each."""
 
 
 def plan(argument: Path, name: str) -> Plan:
@@ -72,31 +62,38 @@ def plan(argument: Path, name: str) -> Plan:
     path, modelfile = resolve.read_modelfile(argument)
     origin = _only_from(modelfile)
     file = resolve.weights_file(modelfile, origin, path.parent)
-    member = f"models/{member_stem(name)}.gguf"
+    member = f"models/{_member_stem(file.stem)}.gguf"
     with file.open("rb") as opened:
         header = gguf.read_header(FileSource(opened.fileno()), clipped(origin.value))
         _check_loadable(modelfile, origin, header)
         model = _describe(header, member)
-        template = _choose_template(modelfile, origin, header)
+        chosen = template.choose(modelfile, origin, header)
     system = modelfile.last("system")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
-    planned = Plan(
+    notices = [
+        *modelfile.notices,
+        *template.try_out(modelfile, origin, chosen, messages),
+        *_context_notices(modelfile, model.context_length),
+    ]
+    manifest = Manifest(
         name=name,
-        weights=[Weights(file, member, model)],
-        template=template,
+        bundler=__version__,
+        runtime={},
+        models=[model],
+        template=chosen,
         system=system.value if system and system.value else None,
         messages=messages,
         parameters=modelfile.parameters(),
-        texts={"Modelfile": modelfile.with_values([(origin, f"./{member}")]).encode(), **licenses},
         licenses=list(licenses),
     )
-    planned.warnings.extend(_warnings(modelfile, planned))
-    return planned
+    text = modelfile.with_values([(origin, f"./{member}")])
+    warnings = [f"{modelfile.path}:{place.line}:{place.column}: {text}" for place, text in sorted(notices)]
+    return Plan(path, text, {member: file}, licenses, manifest, warnings)
 
 
-def member_stem(name: str) -> str:
-    """A model's name as a file name inside the archive: other characters than letters, digits, `._-` become `-`."""
+def _member_stem(name: str) -> str:
+    """A file's name as one inside the archive: other characters than letters, digits, `._-` become `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
 
@@ -143,8 +140,8 @@ def _check_loadable(modelfile: Modelfile, origin: Command, header: gguf.Header) 
         )
 
 
-def _describe(header: gguf.Header, member: str) -> manifest.Model:
-    return manifest.Model(
+def _describe(header: gguf.Header, member: str) -> Model:
+    return Model(
         role="chat",
         member=member,
         size=header.size,
@@ -156,90 +153,25 @@ def _describe(header: gguf.Header, member: str) -> manifest.Model:
         context_length=weights.context_length(header),
         vocabulary=weights.vocabulary(header),
         header_size=header.data_offset,
-        header_sha256=header.digest(),
     )
 
 
-def _choose_template(modelfile: Modelfile, origin: Command, header: gguf.Header) -> manifest.Template:
-    text = weights.chat_template(header)
-    if text is None:
-        raise modelfile.error(
-            origin.value_place,
-            f"{clipped(origin.value)} has no chat template, and there is no safe guess how to prompt it",
-            "use a GGUF of the instruction-tuned model, or add tokenizer.chat_template to this one "
-            "(gguf-new-metadata --chat-template FILE, Python package gguf)",
-        )
-    return manifest.Template(
-        kind="jinja",
-        text=text,
-        source="gguf",
-        reason="the GGUF brings its own chat template",
-        bos_token=weights.bos_token(header),
-        eos_token=weights.eos_token(header),
-        add_bos=weights.add_bos(header),
-    )
+def _message(command: Command) -> Message:
+    return msgspec.convert({"role": command.key, "content": command.value}, Message)
 
 
-def _message(command: Command) -> manifest.Message:
-    return msgspec.convert({"role": command.key, "content": command.value}, manifest.Message)
-
-
-def _licenses(modelfile: Modelfile) -> dict[str, bytes]:
+def _licenses(modelfile: Modelfile) -> dict[str, str]:
     commands = modelfile.all("license")
     names = ["LICENSES/model.txt", *(f"LICENSES/model-{index}.txt" for index in range(2, len(commands) + 1))]
-    return {name: command.value.encode() for name, command in zip(names, commands, strict=False)}
+    return {name: command.value for name, command in zip(names, commands, strict=False)}
 
 
-def _warnings(modelfile: Modelfile, planned: Plan) -> list[str]:
-    """What the user should know, the Modelfile's own notices first. Tries the template on the way."""
-    found = [(notice.place, notice.text) for notice in modelfile.warnings]
-    system = modelfile.last("system")
-    if planned.system and system and not _keeps_system(modelfile, planned, system):
-        found.append((system.place, "the model's chat template leaves the system prompt out"))
-    _try_template(modelfile, planned)
-    context = planned.weights[0].model.context_length
-    for command in modelfile.all("parameter"):
-        asked = planned.parameters.get("num_ctx") if command.key == "num_ctx" else None
-        if isinstance(asked, int) and 0 < context < asked and int(command.value) == asked:
-            found.append(
-                (command.value_place, f"num_ctx {asked} is more than the {context} tokens the model was trained for")
-            )
-    return [f"{modelfile.path}:{place.line}:{place.column}: {text}" for place, text in found]
-
-
-def _keeps_system(modelfile: Modelfile, planned: Plan, system: Command) -> bool:
-    question = {"role": "user", "content": "Hello"}
-    try:
-        text = jinja.render(planned.template, [{"role": "system", "content": _SENTINEL}, question])
-    except jinja.TemplateError as cause:
-        raise modelfile.error(
-            system.place,
-            f"the model's chat template takes no system prompt: {cause.said or cause.message}",
-            "put the text into a first `MESSAGE user` instead",
-        ) from cause
-    return _SENTINEL in text
-
-
-def _try_template(modelfile: Modelfile, planned: Plan) -> None:
-    """Render the first prompt that the bundle will see."""
-    messages = [{"role": message.role, "content": message.content} for message in planned.messages]
-    if planned.system:
-        messages.insert(0, {"role": "system", "content": planned.system})
-    origin = modelfile.all("from")[0]
-    try:
-        text = jinja.render(planned.template, [*messages, {"role": "user", "content": _SENTINEL}])
-    except jinja.TemplateError as cause:
-        raise modelfile.error(
-            origin.value_place,
-            f"the chat template of {clipped(origin.value)} does not work: {cause.message}",
-            "get a GGUF with a corrected chat template" if not cause.said else "change the MESSAGEs to what it accepts",
-        ) from cause
-    if _SENTINEL not in text:
-        raise modelfile.error(
-            origin.value_place,
-            f"the chat template of {clipped(origin.value)} leaves out what the user says",
-            "get a GGUF with a corrected chat template",
-        )
+def _context_notices(modelfile: Modelfile, trained: int) -> list[Notice]:
+    asked = [command for command in modelfile.all("parameter") if command.key == "num_ctx"]
+    if asked and 0 < trained < int(asked[-1].value):
+        text = f"num_ctx {int(asked[-1].value)} is more than the {trained} tokens that the model was trained for"
+        return [Notice(asked[-1].value_place, text)]
+    return []
 
 
 def _an(noun: str) -> str:

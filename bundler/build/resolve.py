@@ -17,6 +17,7 @@ from bundler.formats.modelfile import Command, Modelfile, clipped, parse
 MAX_MODELFILE: Final = 16 << 20
 """Bytes of a Modelfile, its licences included."""
 
+_READABLE = "check the path and its permissions"
 _MODEL_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)*(:[\w.-]+)?")
 _OTHER_FORMATS: Final = (
     (b"PK\x03\x04", "a ZIP archive, as PyTorch checkpoints are"),
@@ -42,23 +43,23 @@ def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
         BundleError: there is none, it cannot be read, or it is wrong.
     """
     path = argument / "Modelfile" if argument.is_dir() else argument
-    shown = str(path)
+    shown = clipped(str(path), 1000)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MODELFILE + 1)
     except FileNotFoundError as cause:
         raise BundleError(f"failed to read Modelfile: there is no {shown}", _near(path)) from cause
     except (OSError, ValueError) as cause:
-        raise BundleError(
-            f"failed to read Modelfile {shown}: {_reason(cause)}", "check the path and its permissions"
-        ) from cause
+        raise BundleError(f"failed to read Modelfile {shown}: {_reason(cause)}", _READABLE) from cause
     if data.startswith(b"GGUF"):
         raise BundleError(
             f"failed to read Modelfile {shown}: it is a GGUF model",
             f"write a Modelfile with the line: FROM {path.name}",
         )
     if len(data) > MAX_MODELFILE:
-        raise BundleError(f"failed to read Modelfile {shown}: it is larger than {MAX_MODELFILE >> 20} MiB")
+        raise BundleError(
+            f"failed to read Modelfile {shown}: it is larger than {MAX_MODELFILE >> 20} MiB", "give a Modelfile"
+        )
     return path, parse(data, shown)
 
 
@@ -72,19 +73,19 @@ def weights_file(modelfile: Modelfile, command: Command, folder: Path) -> Path:
     path = _expand(modelfile, command, folder)
     try:
         if path.is_dir():
-            names = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() == ".gguf")
-            hint = f"name one of its files: {', '.join(names[:5])}" if names else "give a path to a .gguf"
-            raise modelfile.error(place, f"{value} is a folder", hint)
+            raise modelfile.error(place, f"{value} is a folder", _present(path))
         with path.open("rb") as file:
             head = file.read(1024)
     except FileNotFoundError as cause:
         if _is_model_name(command.value) and not ("/" in value and path.parent.is_dir()):
             cause_text = f"there is no file {value}, and model names are not supported yet"
-            hint = _near(path, "") or "give a path to a .gguf"
+            hint = _near(path, _present(path.parent))
             raise modelfile.error(place, cause_text, hint) from cause
-        raise modelfile.error(place, f"there is no file {path}", _near(path)) from cause
+        raise modelfile.error(
+            place, f"there is no file {clipped(str(path), 1000)}", _near(path, _present(path.parent))
+        ) from cause
     except (OSError, ValueError) as cause:
-        raise modelfile.error(place, f"{value} cannot be read: {_reason(cause)}") from cause
+        raise modelfile.error(place, f"{value} cannot be read: {_reason(cause)}", _READABLE) from cause
     if not head.startswith(b"GGUF"):
         raise modelfile.error(place, f"{value} is no GGUF: it {_looks_like(head)}", "give a model file in GGUF format")
     return path
@@ -98,7 +99,9 @@ def _expand(modelfile: Modelfile, command: Command, folder: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as cause:
-        raise modelfile.error(command.value_place, f"the home folder of {path.parts[0]} is not known") from cause
+        raise modelfile.error(
+            command.value_place, f"the home folder of {path.parts[0]} is not known", "give the whole path"
+        ) from cause
 
 
 def _is_model_name(value: str) -> bool:
@@ -107,14 +110,23 @@ def _is_model_name(value: str) -> bool:
 
 def _near(path: Path, otherwise: str = "check the path") -> str:
     """A hint with the names in the folder that are most like the missing one."""
-    folder = path.parent
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder))
-    except OSError:
-        return f"there is no folder {folder} either" if otherwise else ""
-    lower = {name.lower(): name for name in names}
-    near = [lower[name] for name in get_close_matches(path.name.lower(), lower, 3, 0.5)]
+    if not path.parent.is_dir():
+        return f"there is no folder {clipped(str(path.parent), 1000)} either"
+    names = {name.lower(): name for name in _names(path.parent)}
+    near = [clipped(names[name]) for name in get_close_matches(path.name.lower(), names, 3)]
     return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def _present(folder: Path) -> str:
+    models = [clipped(name) for name in _names(folder) if name.lower().endswith(".gguf")]
+    return f"the folder has {', '.join(models[:5])}" if models else "give a path to a .gguf"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder))
+    except OSError:
+        return []
 
 
 def _looks_like(head: bytes) -> str:

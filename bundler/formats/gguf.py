@@ -7,7 +7,6 @@ keys mean for a model is in `weights.py`. Format: ggml's docs/gguf.md, limits as
 
 from __future__ import annotations
 
-import hashlib
 import re
 import struct
 from bisect import bisect_right
@@ -122,13 +121,6 @@ class Header:
         """Bytes that the header and its tensors need; what is there beyond them is padding."""
         last = self.tensors[-1] if self.tensors else None
         return self.data_offset + (last.offset + last.size if last else 0)
-
-    def digest(self) -> str:
-        """SHA-256 of everything before the tensors' data, in hexadecimal."""
-        digest = hashlib.sha256()
-        for offset in range(0, self.data_offset, _WINDOW):
-            digest.update(self._source.read(offset, min(_WINDOW, self.data_offset - offset)))
-        return digest.hexdigest()
 
     def scalar(self, key: str) -> Scalar | None:
         """The number or truth value under `key`; None where there is no such key or it is of another kind."""

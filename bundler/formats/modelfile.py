@@ -82,7 +82,7 @@ class Modelfile:
         self.path = path
         """What the file is called in errors."""
         self.commands: list[Command] = []
-        self.warnings: list[Notice] = []
+        self.notices: list[Notice] = []
         self._lines = [0, *(end.end() for end in re.finditer(r"\r\n|\r|\n", text))]
 
     def all(self, name: str) -> list[Command]:
@@ -248,7 +248,7 @@ class _Parser:
             named = ", ".join(sorted({f"U+{ord(raw[index]):04X}" for index in dropped})[:4])
             place = self.modelfile.place(begin + dropped[0])
             text = f"{len(dropped)} characters of {name.upper()} that do not print are left out ({named})"
-            self.modelfile.warnings.append(Notice(place, text))
+            self.modelfile.notices.append(Notice(place, text))
 
     def _fail(self, offset: int, cause: str, hint: str) -> NoReturn:
         raise self.modelfile.error(self.modelfile.place(offset), cause, hint)
@@ -277,14 +277,14 @@ def _check(modelfile: Modelfile, command: Command) -> None:
     if command.name != "parameter":
         return
     if command.key in parameters.DEPRECATED:
-        modelfile.warnings.append(Notice(command.key_place, f"parameter {command.key} is deprecated and ignored"))
+        modelfile.notices.append(Notice(command.key_place, f"parameter {command.key} is deprecated and ignored"))
     elif command.key not in parameters.TYPES:
         raise _unknown(modelfile, command.key_place, "parameter", command.key, parameters.TYPES)
     else:
         try:
             parameters.convert(command.key, command.value)
         except ValueError as cause:
-            raise modelfile.error(command.value_place, str(cause)) from cause
+            raise modelfile.error(command.value_place, str(cause), _example_value(command.key)) from cause
 
 
 def _unknown(modelfile: Modelfile, place: Place, what: str, word: str, known: Iterable[str]) -> ModelfileError:
@@ -297,6 +297,11 @@ def _unknown(modelfile: Modelfile, place: Place, what: str, word: str, known: It
 def _example(name: str) -> str:
     values = {"from": "./model.gguf", "parameter": "temperature 0.7", "message": "user Hello"}
     return f"write it on one line, such as: {name.upper()} {values.get(name, 'text')}"
+
+
+def _example_value(name: str) -> str:
+    values = {int: "42", float: "0.7", bool: "true", str: '"<|end|>"'}
+    return f"such as: PARAMETER {name} {values[parameters.TYPES[name]]}"
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
