@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bundler.errors import BundleError
@@ -51,3 +51,9 @@ def cpu_variants(place: Path) -> dict[str, Path]:
             f"failed to find a CPU backend of llama.cpp in {place}", "get the file again, or remove its cache folder"
         )
     return found
+
+
+def plainest(variants: Iterable[str]) -> str:
+    """The variant that runs on every CPU of the architecture: the yardstick of the others' numbers."""
+    names = sorted(variants)
+    return PLAINEST_VARIANT if PLAINEST_VARIANT in names else names[0]

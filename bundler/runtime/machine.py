@@ -15,6 +15,8 @@ import msgspec
 
 _UNLIMITED = 1 << 60
 """cgroup v1 writes a number near 2^63 for `no limit`."""
+_CPUINFO_BYTES = 16384
+"""The first CPU is enough; the file grows with their number."""
 
 
 class Processors(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ def memory(root: Path = Path("/")) -> Memory:
 
 def processor_identity(root: Path = Path("/")) -> str:
     """CPU model, flags and kernel release: what decides whether an instruction works."""
-    lines = _text(root / "proc/cpuinfo").splitlines()
+    lines = _text(root / "proc/cpuinfo", _CPUINFO_BYTES).splitlines()
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU implementer")
     seen: dict[str, str] = {}
     for line in lines:
@@ -142,8 +144,9 @@ def _number(file: Path) -> int | None:
         return None
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, most: int = 1 << 20) -> str:
     try:
-        return file.read_text("utf-8", "replace")
+        with file.open("rb") as opened:
+            return opened.read(most).decode("utf-8", "replace")
     except OSError:
         return ""
