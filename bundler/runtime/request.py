@@ -1,8 +1,8 @@
 """One internal request, one event stream: what every API dialect translates to and from.
 
-Plain values. Knows nothing of HTTP, templates or llama.cpp. A dialect makes a `Request`; the service (`service.py`) renders its
-messages, hands token ids to the engine, and answers with a stream of `Event`s that ends in exactly one `Finished` or
-`Failed`.
+Plain values. Knows nothing of HTTP, templates or llama.cpp. A dialect makes a `Request`; the service (`service.py`)
+renders its messages, hands token ids to the engine, and answers with a stream of `Event`s that ends in exactly one
+`Finished` or `Failed`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Finished(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """The request could not be answered."""
 
-    kind: Literal["invalid_request", "context_length", "overloaded", "internal"]
+    kind: Literal["invalid_request", "context_length", "overloaded", "unavailable", "internal"]
+    """`unavailable`: the server is stopping, or could not load its model."""
     message: str
 
 

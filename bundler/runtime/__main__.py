@@ -1,0 +1,28 @@
+"""Entry of the frozen application and of `python -m bundler.runtime`: the hidden commands first, then the command line.
+
+The hidden ones are called by programs, in children, and so import nothing but what they need.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run what the command line asks for; returns the exit code."""
+    command, arguments = sys.argv[1:2], sys.argv[2:]
+    if command == ["_probe"]:
+        from bundler.runtime import probe
+
+        return probe.main(arguments)
+    if command == ["_dry-load"]:
+        from bundler.runtime import dryload
+
+        return dryload.main(arguments)
+    from bundler.runtime import cli
+
+    return cli.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""What a starting bundle tells people: where it listens, how far it is, what it decided."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TextIO
+
+from bundler.formats.manifest import Model
+from bundler.runtime.address import Listening
+from bundler.runtime.bundlefile import BundleFile
+from bundler.runtime.engine.interface import LoadFacts
+
+_REDRAW_SECONDS = 0.1
+
+
+def size(count: int) -> str:
+    """Bytes for people, in binary units: 532 B, 14.2 MiB, 3.91 GiB."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.3g} {units[0]}"
+
+
+def amount(count: int) -> str:
+    """A number of weights: 5.12 million, 1.24 billion."""
+    for unit, name in ((10**9, "billion"), (10**6, "million")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:,}"
+
+
+def model_line(model: Model) -> str:
+    """The facts of a model in one line; what is not known is left out."""
+    facts = [
+        model.architecture,
+        f"{amount(model.parameters)} weights" if model.parameters else "",
+        model.quantization,
+        size(model.size),
+        f"trained on {model.context_length:,} tokens of context" if model.context_length else "",
+    ]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def listening(bundle: BundleFile, place: Listening) -> None:
+    """The first lines of a server, printed as soon as it has its port."""
+    say(f"{bundle.manifest.name}  {model_line(bundle.model)}")
+    say(f"listening on {place.url}")
+    if place.moved:
+        say(f"  ({place.moved}; {place.port} is the next one that was free)")
+    say("  open it in a browser to chat; OpenAI clients use it with /v1")
+
+
+def open_to_network(place: Listening) -> None:
+    """A warning that goes with an address beyond this machine."""
+    where = f"{place.host}:{place.port}"
+    print(f"warning: everybody who can reach {where} over the network can use this model", file=sys.stderr)
+
+
+def ready(facts: LoadFacts, seconds: float) -> None:
+    """What was decided while loading, with what it costs."""
+    conversations = f" for each of {facts.parallel} conversations" if facts.parallel > 1 else ""
+    threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
+    say(
+        f"ready after {seconds:.2f} s: {facts.context_length:,} tokens of context{conversations} "
+        f"({size(facts.context_size)}), {threads}; Ctrl-C stops it"
+    )
+
+
+def running(name: str, url: str) -> None:
+    """This bundle runs already, so this start only points at it."""
+    say(f"{name} is running already: {url}")
+
+
+def say(line: str) -> None:
+    """A line on stdout, at once, also into a pipe."""
+    print(line, flush=True)
+
+
+class ProgressLine:
+    """One line on a terminal, drawn over and over; nothing where `stream` is no terminal. Any thread may tell."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._shown = bool(self._stream and self._stream.isatty())
+        self._lock = threading.Lock()
+        self._drawn_at = 0.0
+        self._drawn = False
+
+    def tell(self, fraction: float, stage: str) -> None:
+        """Draw how far it is (0 to 1), at most ten times a second."""
+        now = time.monotonic()
+        if not self._shown or now - self._drawn_at < _REDRAW_SECONDS:
+            return
+        with self._lock:
+            self._drawn_at, self._drawn = now, True
+            self._stream.write(f"\r{stage} … {fraction:4.0%}\x1b[K")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away; later calls of `tell` are ignored."""
+        self._shown = False
+        with self._lock:
+            if self._drawn:
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
+                self._drawn = False

@@ -1,0 +1,97 @@
+"""The ASGI application: page, health and API behind the guard. Binds no port."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bundler.runtime.api.errors import RETRY_SECONDS, ApiError, from_status
+from bundler.runtime.api.http import error_response, json_response
+from bundler.runtime.api.openai import OpenAI
+from bundler.runtime.security import Guard
+from bundler.runtime.service import Service
+from bundler.runtime.startup import Startup
+
+
+def build_app(
+    service: Service,
+    page: Sequence[BaseRoute],
+    *,
+    created: int,
+    bundle_id: str,
+    loopback_only: bool,
+    verbose: bool = False,
+) -> ASGIApp:
+    """Everything that one server answers.
+
+    `created` (Unix seconds) is shown for the model; `bundle_id` goes into every response, so that another start of
+    the same bundle can recognise it.
+    """
+    routes = [*page, Route("/health", _Health(service.startup), methods=["GET"]), *OpenAI(service, created).routes()]
+    return Guard(_Errors(Router(routes), verbose=verbose), loopback_only=loopback_only, bundle_id=bundle_id)
+
+
+class _Health:
+    """200 when requests are answered at once; 503 with the progress of loading before."""
+
+    def __init__(self, startup: Startup) -> None:
+        self._startup = startup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._response()(scope, receive, send)
+
+    def _response(self) -> Response:
+        if self._startup.loaded:
+            return json_response({"status": "ok"})
+        if self._startup.running:
+            said = {
+                "status": "loading model",
+                "progress": round(self._startup.fraction, 3),
+                "stage": self._startup.stage,
+            }
+            return json_response(said, 503, {"Retry-After": str(RETRY_SECONDS)})
+        return json_response({"status": "error", "message": str(self._startup.outcome.exception())}, 503)
+
+
+class _Errors:
+    """Turns exceptions into error responses; after the first byte of a response it can only cut the connection."""
+
+    def __init__(self, app: ASGIApp, *, verbose: bool) -> None:
+        self._app = app
+        self._verbose = verbose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            # With "app" in its scope, Starlette's router raises for what it cannot route; else it answers in plain text.
+            await self._app({**scope, "app": self}, receive, watched_send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            response = error_response(self._api_error(error, Request(scope)))
+            if not begun:
+                await response(scope, receive, send)
+
+    def _api_error(self, error: Exception, request: Request) -> ApiError:
+        method, path = request.method, request.url.path
+        if isinstance(error, ApiError):
+            return error
+        if isinstance(error, HTTPException):
+            return from_status(error.status_code, method, path, dict(error.headers or {}))
+        print(f"error: failed to answer {method} {path}: {type(error).__name__}: {error}", file=sys.stderr)
+        if self._verbose:
+            traceback.print_exception(error)
+        return ApiError(500, "the server failed to answer; its terminal says more", kind="server_error")

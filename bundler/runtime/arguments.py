@@ -1,0 +1,73 @@
+"""Parses the arguments of one command. Errors are `UsageError`s; `--help` prints and exits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from bundler.runtime.helptext import COMMANDS
+from bundler.runtime.settings import SERVING, Option, UsageError, number, switch, whole_number
+
+JSON = Option("json", "print JSON for scripts", switch)
+ASKING = (
+    Option("system", "instructions that replace those of the bundle", str, "TEXT"),
+    Option("max-tokens", "longest answer, in tokens", whole_number(1, 1 << 24), "N"),
+    Option("temperature", "0 always takes the likeliest token; higher is more varied", number(0, 100), "T"),
+    Option("top-k", "choose among the K likeliest tokens; 0 is off", whole_number(0, 1 << 24), "K"),
+    Option("top-p", "choose among the likeliest tokens that make up this share", number(0, 1), "P"),
+    Option("min-p", "leave out tokens below this share of the likeliest one", number(0, 1), "P"),
+    Option("repeat-penalty", "above 1, make repetitions less likely", number(0, 100), "R"),
+    Option("seed", "the same seed and question give the same answer", whole_number(-1, 2**32 - 1), "N"),
+    Option("stop", "end the answer where this text would come (may be repeated)", str, "TEXT"),
+)
+_LISTS = ("stop",)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help explains it")
+
+
+def parse(program: str, command: str, argv: Sequence[str], options: Sequence[Option]) -> dict[str, Any]:
+    """Values by option key, those given only; `run` has its words under `prompt` too.
+
+    Raises:
+        UsageError: an option is unknown or its value is wrong.
+        SystemExit: `--help` was given, and has been printed.
+    """
+    from_environment = {option.name for option in SERVING}
+    parser = _Parser(
+        prog=f"{program} {command}",
+        description=COMMANDS[command].description,
+        epilog="Each option can be set by a variable too: --ctx-size is BUNDLE_CTX_SIZE."
+        if any(option.name in from_environment for option in options)
+        else None,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    if command == "run":
+        words = "the question; what is piped in is put before it"
+        parser.add_argument("prompt", nargs="*", metavar="PROMPT", default=[], help=words)
+    for option in options:
+        if option.metavar:
+            parser.add_argument(
+                f"--{option.name}",
+                metavar=option.metavar,
+                help=option.help,
+                type=_type(option.parse),
+                action="append" if option.name in _LISTS else "store",
+            )
+        else:
+            parser.add_argument(f"--{option.name}", help=option.help, action="store_true")
+    return vars(parser.parse_intermixed_args(argv))
+
+
+def _type(parse_value: Callable[[str], Any]) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return parse_value(text)
+        except ValueError as cause:
+            raise argparse.ArgumentTypeError(str(cause)) from cause
+
+    return convert

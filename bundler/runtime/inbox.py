@@ -1,0 +1,44 @@
+"""Carries tokens from the engine's thread into an event loop.
+
+Tokens that come while the loop is busy are handed on together, so a slow loop costs no wake-up for each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from bundler.runtime.engine.interface import EngineFinish
+
+
+class Inbox:
+    """One answer's tokens; `put` is called by the engine, `get` by one coroutine of `loop`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._tokens: list[int] = []
+        self._finish: EngineFinish | None = None
+        self._woken = False
+        self._ready = asyncio.Event()
+
+    def put(self, tokens: list[int], finish: EngineFinish | None) -> None:
+        """Take new tokens; never blocks, and does nothing once the loop is closed."""
+        with self._lock:
+            self._tokens += tokens
+            self._finish = finish or self._finish
+            wake, self._woken = not self._woken, True
+        if wake:
+            try:
+                self._loop.call_soon_threadsafe(self._ready.set)
+            except RuntimeError:
+                return
+
+    async def get(self) -> tuple[list[int], EngineFinish | None]:
+        """All tokens that have come since the last call, with the finish when it is there; waits for either."""
+        await self._ready.wait()
+        with self._lock:
+            tokens, self._tokens = self._tokens, []
+            self._woken = False
+            self._ready.clear()
+            return tokens, self._finish

@@ -1,0 +1,130 @@
+"""`info`: what the bundle holds, and what is decided for this machine and why. Loads no weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from bundler.errors import BundleError
+from bundler.formats import gguf, weights
+from bundler.formats.manifest import Model
+from bundler.formats.source import FileSource
+from bundler.runtime import machine, memory
+from bundler.runtime.address import DEFAULT_HOST, DEFAULT_PORT, running_bundle, url
+from bundler.runtime.announce import model_line, say, size
+from bundler.runtime.bundlefile import BundleFile
+from bundler.runtime.cachefolder import cache_folder
+from bundler.runtime.defaults import from_manifest
+from bundler.runtime.engine.interface import WeightsRange
+from bundler.runtime.settings import LoadSettings
+from bundler.runtime.startup import choose_variant
+from bundler.runtime.weights import load_mode
+
+
+def info(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str], *, as_json: bool) -> int:
+    """Print the facts; returns the exit code.
+
+    Raises:
+        BundleError: the weights are not there or damaged.
+    """
+    facts = _facts(bundle, load, environment)
+    say(msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() if as_json else _page(bundle, facts))
+    return 0
+
+
+def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str]) -> dict[str, Any]:
+    manifest, model = bundle.manifest, bundle.model
+    defaults = from_manifest(manifest)
+    options = load.options(defaults)
+    place = bundle.weights()
+    threads = machine.processors()
+    here = url(DEFAULT_HOST, DEFAULT_PORT)
+    mode = load_mode(place, os.fstat(place.descriptor).st_size)
+    return {
+        "name": manifest.name,
+        "file": str(bundle.path),
+        "size": bundle.source.size,
+        "manifest_sha256": bundle.digest,
+        "built_by": manifest.bundler,
+        "target": environment.get("BUNDLE_TARGET") or ", ".join(manifest.runtime) or "checkout",
+        "runtime": manifest.runtime,
+        "model": model,
+        "template": manifest.template,
+        "system": manifest.system,
+        "messages": manifest.messages,
+        "parameters": manifest.parameters,
+        "sampling": defaults.sampling,
+        "stop": defaults.stop,
+        "cpu": _variant(environment),
+        "load": {"mode": mode.mode, "reason": mode.reason},
+        "context": _context(place, model, options.context_length, options.parallel),
+        "threads": {
+            "count": options.threads or threads.count,
+            "reason": "as asked" if options.threads else threads.reason,
+        },
+        "cache": str(cache_folder(environment)),
+        "address": {"url": here, "running": running_bundle(DEFAULT_HOST, DEFAULT_PORT) == bundle.digest},
+    }
+
+
+def _variant(environment: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        verdict = choose_variant(environment)
+    except BundleError as error:
+        return {"chosen": None, "reason": error.message, "rejected": []}
+    return {"chosen": verdict.chosen, "reason": verdict.reason, "rejected": verdict.rejected}
+
+
+def _context(place: WeightsRange, model: Model, asked: int | None, parallel: int | None) -> dict[str, Any]:
+    """What a start would plan with the memory that is free now."""
+    header = gguf.read_header(FileSource(place.descriptor), model.member or model.sidecar, place.offset, place.size)
+
+    def metadata(key: str) -> str | None:
+        value = header.scalar(key)
+        return header.string(key) if value is None else str(value)
+
+    def count(key: str) -> int:
+        return header.integer(f"{weights.architecture(header)}.{key}") or 0
+
+    planned = memory.plan(
+        asked_context=asked,
+        asked_parallel=parallel,
+        trained=weights.context_length(header),
+        cell=memory.cell_size(metadata, count("block_count"), count("attention.head_count"), count("embedding_length")),
+        free=machine.memory().available,
+        weights=place.size,
+    )
+    return {
+        "tokens": planned.context_length,
+        "reason": planned.context_reason,
+        "bytes": planned.size,
+        "parallel": planned.parallel,
+        "parallel_reason": planned.parallel_reason,
+    }
+
+
+def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
+    template, cpu, load, context, threads = (facts[key] for key in ("template", "cpu", "load", "context", "threads"))
+    system = bundle.manifest.system
+    rows = [
+        ("file", f"{facts['file']} ({size(facts['size'])})"),
+        ("manifest", f"sha256:{facts['manifest_sha256']}, made with bundle {facts['built_by']}"),
+        ("target", facts["target"]),
+        ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
+        ("template", f"{template.kind}, from the {template.source}: {template.reason}" if template else "none"),
+        ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
+        ("parameters", ", ".join(f"{key} {value}" for key, value in facts["parameters"].items()) or "none of its own"),
+        ("stops", ", ".join(map(repr, facts["stop"])) or "the model's own end tokens"),
+        ("cpu", f"{cpu['chosen'] or 'unknown'}: {cpu['reason']}"),
+        *(("", f"not {rejected.variant}: {rejected.reason}") for rejected in cpu["rejected"]),
+        ("weights", f"{load['mode']}: {load['reason']}"),
+        ("context", f"{context['tokens']:,} tokens, {size(context['bytes'])} in all ({context['reason']})"),
+        ("parallel", f"{context['parallel']} ({context['parallel_reason']})"),
+        ("threads", f"{threads['count']} ({threads['reason']})"),
+        ("cache", facts["cache"]),
+        ("address", facts["address"]["url"] + (" (running)" if facts["address"]["running"] else "")),
+    ]
+    return "\n".join([facts["name"], *(f"  {label:<11}{text}" for label, text in rows)])

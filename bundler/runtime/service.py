@@ -1,0 +1,142 @@
+"""Answers one internal `Request` with a stream of `Event`s: template, token ids, engine, text.
+
+Stands between the API dialects and the engine. Knows nothing of HTTP. Whoever stops reading an answer (`aclose`)
+cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from bundler.errors import BundleError
+from bundler.formats.manifest import Manifest
+from bundler.runtime import defaults
+from bundler.runtime.detokenize import Detokenizer
+from bundler.runtime.engine.interface import (
+    EngineClosed,
+    EngineFinish,
+    Handle,
+    Job,
+    Loaded,
+    Overloaded,
+    PromptTooLong,
+    Vocabulary,
+)
+from bundler.runtime.inbox import Inbox
+from bundler.runtime.prompting import Prompter
+from bundler.runtime.request import Delta, Event, Failed, Finished, Request, Started, Usage
+from bundler.runtime.startup import Startup
+from bundler.runtime.stops import StopFilter
+
+
+class Service:
+    """The model of one bundle, from the moment its loading begins."""
+
+    def __init__(self, manifest: Manifest, startup: Startup) -> None:
+        self.name = manifest.name
+        self.defaults = defaults.from_manifest(manifest)
+        self.startup = startup
+        self._prompter = Prompter(manifest)
+
+    def prepare(self) -> None:
+        """Compile the template before the first request needs it.
+
+        Raises:
+            BundleError: it is no valid template.
+        """
+        self._prompter.prepare()
+
+    async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
+        """The events of one answer, as `bundler.runtime.request` describes them.
+
+        A model that is still loading is waited for. Close the iterator to cancel the answer.
+        """
+        try:
+            loaded = await self.startup.wait()
+        except BundleError as error:
+            yield Failed("unavailable", error.message)
+            return
+        try:
+            tokens = await asyncio.to_thread(self._prompter.tokens, request, loaded.vocabulary)
+        except BundleError as error:
+            yield Failed("invalid_request", error.message)
+            return
+        inbox = Inbox(asyncio.get_running_loop())
+        job = Job(prompt=tokens, sampling=request.sampling, max_tokens=request.max_tokens, on_tokens=inbox.put)
+        accepted = _submit(loaded, job)
+        if isinstance(accepted, Failed):
+            yield accepted
+            return
+        try:
+            yield Started(len(tokens))
+            answer = _Answer(loaded.vocabulary, [*self.defaults.stop, *request.stop])
+            finish: EngineFinish | None = None
+            while finish is None:
+                new, finish = await inbox.get()
+                text = answer.push(new)
+                if finish is not None:
+                    text += answer.finish()
+                if text:
+                    yield Delta(text)
+                if answer.stopped:
+                    accepted.cancel()
+            yield _finished(answer, finish)
+        finally:
+            accepted.cancel()
+
+    async def close(self) -> None:
+        """Cancel every answer and free the model. Answers under way end with `Finished("cancelled")`."""
+        if self.startup.loaded:
+            await asyncio.to_thread(self.startup.loaded.engine.close)
+
+
+class _Answer:
+    """The text of an answer so far, with the number of tokens that went into it."""
+
+    def __init__(self, vocabulary: Vocabulary, stops: list[str]) -> None:
+        self._detokenizer = Detokenizer(vocabulary.piece)
+        self._filter = StopFilter(stops)
+        self.tokens = 0
+
+    @property
+    def stopped(self) -> bool:
+        return self._filter.stopped
+
+    def push(self, tokens: list[int]) -> str:
+        text = ""
+        for token in tokens:
+            if self.stopped:
+                break
+            self.tokens += 1
+            text += self._filter.push(self._detokenizer.push(token))
+        return text
+
+    def finish(self) -> str:
+        return self._filter.finish()
+
+
+def _submit(loaded: Loaded, job: Job) -> Handle | Failed:
+    try:
+        return loaded.engine.submit(job)
+    except PromptTooLong as error:
+        return Failed("context_length", str(error))
+    except Overloaded as error:
+        return Failed("overloaded", str(error))
+    except EngineClosed as error:
+        return Failed("unavailable", str(error) or "the server is stopping")
+    except ValueError as error:
+        return Failed("invalid_request", str(error))
+
+
+def _finished(answer: _Answer, finish: EngineFinish) -> Finished | Failed:
+    if finish.reason == "failed":
+        return Failed("internal", finish.error)
+    usage = Usage(
+        prompt_tokens=finish.prompt_tokens,
+        completion_tokens=answer.tokens if answer.stopped else finish.completion_tokens,
+        cached_tokens=finish.cached_tokens,
+        prompt_seconds=finish.prompt_seconds,
+        completion_seconds=finish.completion_seconds,
+    )
+    return Finished("stop" if answer.stopped else finish.reason, usage)

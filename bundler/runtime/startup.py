@@ -1,0 +1,108 @@
+"""Loads the model in a thread while the rest of the program starts, and tells how far it is.
+
+Knows nothing of HTTP or terminals. What is loaded, and how, is the caller's function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from bundler.errors import BundleError
+from bundler.runtime.bundlefile import BundleFile
+from bundler.runtime.cachefolder import cache_folder
+from bundler.runtime.engine.interface import Loaded, LoadOptions, Progress, Verdict
+
+
+class Startup:
+    """The loading of one model: a fraction and a stage while it lasts, a `Loaded` or a `BundleError` at its end."""
+
+    def __init__(self, listener: Progress = lambda fraction, stage: None) -> None:
+        self._listener = listener
+        self.fraction = 0.0
+        """0 to 1."""
+        self.stage = "starting"
+        self.outcome: Future[Loaded] = Future()
+
+    @classmethod
+    def done(cls, loaded: Loaded) -> Startup:
+        """A model that is loaded already."""
+        startup = cls()
+        startup.outcome.set_result(loaded)
+        return startup
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model, once it is there."""
+        return self.outcome.result() if self.outcome.done() and self.outcome.exception() is None else None
+
+    @property
+    def running(self) -> bool:
+        return not self.outcome.done()
+
+    def begin(self, load: Callable[[Progress], Loaded]) -> None:
+        """Start `load` in a daemon thread."""
+        threading.Thread(target=self._run, args=(load,), name="load", daemon=True).start()
+
+    async def wait(self) -> Loaded:
+        """The model, when it is loaded.
+
+        Raises:
+            BundleError: it could not be loaded.
+        """
+        if self.loaded is not None:
+            return self.loaded
+        return await asyncio.shield(asyncio.wrap_future(self.outcome))
+
+    def _run(self, load: Callable[[Progress], Loaded]) -> None:
+        try:
+            loaded = load(self._tell)
+        except BundleError as error:
+            self.outcome.set_exception(error)
+        except MemoryError:
+            self.outcome.set_exception(
+                BundleError(
+                    "failed to load the model: there is not enough memory",
+                    "close other programs, or give a smaller --ctx-size",
+                )
+            )
+        except Exception as error:
+            failure = BundleError(f"failed to load the model: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self.outcome.set_exception(failure)
+        else:
+            self.fraction = 1.0
+            self.outcome.set_result(loaded)
+
+    def _tell(self, fraction: float, stage: str) -> None:
+        self.fraction, self.stage = fraction, stage
+        self._listener(fraction, stage)
+
+
+def choose_variant(environment: Mapping[str, str]) -> Verdict:
+    """The CPU variant for this machine: known from an earlier start, or found out now in a child process.
+
+    Raises:
+        BundleError: llama.cpp's libraries are not there, or not one variant works.
+    """
+    from bundler.runtime import libraries, probe  # llama.cpp's side, for those commands alone that need it
+
+    return probe.choose(libraries.folder(environment), cache_folder(environment), environment)
+
+
+def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[str, str], progress: Progress) -> Loaded:
+    """Check the weights, choose the CPU variant, load.
+
+    Raises:
+        BundleError: one of them failed.
+    """
+    from bundler.runtime import libraries, loading
+
+    progress(0.0, "checking the weights")
+    weights = bundle.weights()
+    progress(0.0, "choosing the CPU variant")
+    verdict = choose_variant(environment)
+    progress(0.01, "loading")
+    return loading.load(weights, libraries.folder(environment), verdict, options, progress)

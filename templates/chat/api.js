@@ -1,0 +1,63 @@
+// Talks to the server this page came from: health, the model's name, one streamed answer.
+
+/** The model's name in the API. */
+export async function modelName() {
+  const response = await fetch("/v1/models");
+  return (await response.json()).data[0].id;
+}
+
+/** {ready: true}, or {ready: false, stage, progress} while the model loads. */
+export async function health() {
+  const response = await fetch("/health", { cache: "no-store" });
+  const said = await response.json();
+  if (response.ok) return { ready: true };
+  return { ready: false, stage: said.message ?? said.stage ?? "loading", progress: said.progress };
+}
+
+/**
+ * Streams one answer: `onText` gets each further piece, the result is why it ended ("stop", "length").
+ * Throws an Error with words for people; an AbortError after `signal` was aborted.
+ */
+export async function answer(messages, onText, signal) {
+  const response = await fetch("/v1/chat/completions", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ model: "default", messages, stream: true }),
+    signal,
+  });
+  if (!response.ok) throw new Error(await failureOf(response));
+  let reason = null;
+  for await (const data of events(response.body)) {
+    if (data === "[DONE]") return reason;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new Error(chunk.error.message);
+    const [choice] = chunk.choices;
+    if (choice?.delta.content) onText(choice.delta.content);
+    reason = choice?.finish_reason ?? reason;
+  }
+  throw new Error("the connection ended before the answer did");
+}
+
+async function failureOf(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return `the server answered with status ${response.status}`;
+  }
+}
+
+/** The data of server-sent events, one string each. */
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffer = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    buffer += value;
+    const parts = buffer.split("\n\n");
+    buffer = parts.pop();
+    for (const part of parts) {
+      if (part.startsWith("data: ")) yield part.slice("data: ".length);
+    }
+  }
+}

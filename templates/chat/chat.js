@@ -1,0 +1,217 @@
+// The chat page: draws the conversation, sends what is typed, shows the answer as it comes.
+
+import { answer, health, modelName } from "./api.js";
+import * as conversation from "./conversation.js";
+import { render } from "./markdown.js";
+
+const POLL_MILLISECONDS = 300;
+const NEAR_BOTTOM = 60;
+
+const $ = (id) => document.getElementById(id);
+const page = {
+  scroll: $("scroll"), messages: $("messages"), welcome: $("welcome"), loading: $("loading"), form: $("form"),
+  input: $("input"), send: $("send"), stop: $("stop"), down: $("down"),
+};
+
+let messages = conversation.load();
+let ready = false;
+let running = null;
+
+function show() {
+  page.messages.replaceChildren(...messages.map(messageNode));
+  update();
+  toBottom();
+}
+
+function update() {
+  const empty = messages.length === 0;
+  page.loading.hidden = ready || !empty;
+  page.welcome.hidden = !ready || !empty;
+  page.send.disabled = !ready || page.input.value.trim() === "";
+  page.send.hidden = Boolean(running);
+  page.stop.hidden = !running;
+}
+
+function messageNode({ role, content }) {
+  const node = document.createElement("article");
+  node.className = `message ${role}`;
+  node.setAttribute("aria-label", role === "user" ? "You" : "Answer");
+  if (role === "user") node.textContent = content;
+  else node.replaceChildren(...render(content));
+  return node;
+}
+
+async function ask(text) {
+  messages.push({ role: "user", content: text });
+  page.messages.append(messageNode(messages.at(-1)));
+  await respond();
+}
+
+/** Answers the conversation as it stands; what has come by then is kept when it is stopped or fails. */
+async function respond() {
+  const mine = { controller: new AbortController(), text: "" };
+  running = mine;
+  conversation.save(messages);
+  const asked = [...messages];
+  const node = messageNode({ role: "assistant", content: "" });
+  node.classList.add("waiting");
+  node.setAttribute("aria-busy", "true");
+  page.messages.append(node);
+  update();
+  toBottom();
+  let note = null;
+  try {
+    const reason = await answer(asked, (piece) => draw(mine, node, piece), mine.controller.signal);
+    if (reason === "length") note = noteNode("The answer ended here because the context is full or its longest length was reached.");
+  } catch (error) {
+    note = error.name === "AbortError" ? noteNode("Stopped.") : failureNode(error.message);
+  }
+  if (running !== mine) return;
+  running = null;
+  finish(mine, node, note);
+}
+
+/** Redraws at most once a frame, however fast the pieces come. */
+function draw(mine, node, piece) {
+  mine.text += piece;
+  if (mine.frame) return;
+  mine.frame = requestAnimationFrame(() => {
+    mine.frame = 0;
+    const follow = nearBottom();
+    node.classList.remove("waiting");
+    node.replaceChildren(...render(mine.text));
+    if (follow) toBottom();
+  });
+}
+
+function finish(mine, node, note) {
+  cancelAnimationFrame(mine.frame ?? 0);
+  const follow = nearBottom();
+  node.classList.remove("waiting");
+  node.removeAttribute("aria-busy");
+  if (mine.text) {
+    messages.push({ role: "assistant", content: mine.text });
+    node.replaceChildren(...render(mine.text));
+  } else {
+    node.remove();
+  }
+  if (note) page.messages.append(note);
+  conversation.save(messages);
+  update();
+  if (follow) toBottom();
+}
+
+function noteNode(text) {
+  const node = document.createElement("p");
+  node.className = "note";
+  node.textContent = text;
+  return node;
+}
+
+function failureNode(text) {
+  const node = document.createElement("div");
+  node.className = "failure";
+  node.setAttribute("role", "alert");
+  const words = document.createElement("p");
+  words.textContent = `No answer: ${text}`;
+  const again = document.createElement("button");
+  again.type = "button";
+  again.className = "act";
+  again.textContent = "Try again";
+  again.addEventListener("click", () => {
+    if (running) return;
+    if (messages.at(-1)?.role === "assistant") messages.pop();
+    show();
+    respond();
+  });
+  node.append(words, again);
+  return node;
+}
+
+function submit() {
+  const text = page.input.value.trim();
+  if (!text || !ready || running) return;
+  page.input.value = "";
+  fitInput();
+  ask(text);
+}
+
+function fitInput() {
+  page.input.style.height = "auto";
+  page.input.style.height = `${page.input.scrollHeight}px`;
+  update();
+}
+
+function nearBottom() {
+  const { scrollTop, clientHeight, scrollHeight } = page.scroll;
+  return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM;
+}
+
+function toBottom() {
+  page.scroll.scrollTop = page.scroll.scrollHeight;
+}
+
+function startAnew() {
+  running?.controller.abort();
+  running = null;
+  messages = [];
+  conversation.save(messages);
+  show();
+  page.input.focus();
+}
+
+async function copy(button) {
+  const text = button.closest(".block").querySelector("code").textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Not copied";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+}
+
+/** Waits for the model, telling how far it is; also when the server goes away and comes back. */
+async function waitForModel() {
+  for (;;) {
+    const state = await health().catch(() => ({ ready: false, stage: "the server does not answer" }));
+    if (state.ready) break;
+    $("loading-stage").textContent = state.stage;
+    if (state.progress === undefined) $("loading-progress").removeAttribute("value");
+    else $("loading-progress").value = state.progress;
+    await new Promise((resolve) => { setTimeout(resolve, POLL_MILLISECONDS); });
+  }
+  ready = true;
+  update();
+}
+
+async function nameModel() {
+  const name = await modelName();
+  document.title = `${name} · Chat`;
+  $("model").textContent = name;
+  $("welcome-name").textContent = name;
+  page.input.placeholder = `Message ${name}`;
+}
+
+page.form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+page.input.addEventListener("input", fitInput);
+page.input.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  submit();
+});
+page.stop.addEventListener("click", () => running?.controller.abort());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") running?.controller.abort();
+});
+$("new").addEventListener("click", startAnew);
+page.scroll.addEventListener("scroll", () => { page.down.hidden = nearBottom(); });
+page.down.addEventListener("click", toBottom);
+page.messages.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copies]");
+  if (button) copy(button);
+});
+
+show();
+nameModel().catch(() => {});
+waitForModel();
