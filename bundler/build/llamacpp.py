@@ -18,7 +18,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.build import cache, locks, toolchain
+from bundler.build import cache, compiler, locks, toolchain
 from bundler.build.progress import Progress
 from bundler.errors import BundleError
 
@@ -67,7 +67,8 @@ def key() -> str:
     Raises:
         BundleError: there is no compiler.
     """
-    facts = {"source": _pin().sha256, "options": OPTIONS, "compiler": _compilers(), "recipe": 1}
+    compilers = [f"{platform.machine()} {compiler.identity(language)}" for language in ("C", "C++")]
+    facts = {"source": _pin().sha256, "options": OPTIONS, "compiler": compilers, "recipe": 1}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,7 +84,7 @@ def build(progress: Progress) -> Library:
         return Library(finished, address)
     with cache.locked(finished):
         if not finished.is_dir():
-            tree = _compile(finished.parent / "tree", ["llama"], "compile llama.cpp", progress)
+            tree = _compile(finished.parent / "tree", ["llama"], "Compiling llama.cpp", progress)
             with cache.replacing(finished) as folder:
                 _collect(tree / "bin", folder)
     return Library(finished, address)
@@ -102,7 +103,7 @@ def build_tools(progress: Progress) -> Path:
     tree = library.folder.parent / "tree"
     with cache.locked(library.folder):
         if not stamp.exists():
-            _compile(tree, list(TOOLS), "compile llama-server and its kin", progress)
+            _compile(tree, list(TOOLS), "Compiling llama-server and its kin", progress)
             stamp.touch()
     return tree / "bin"
 
@@ -120,7 +121,7 @@ def source(progress: Progress) -> Path:
     with cache.locked(folder):
         if not folder.is_dir():
             archive = _download(digest, progress)
-            with progress.stage("unpack the source of llama.cpp"), cache.replacing(folder) as work:
+            with progress.stage("Unpacking the source of llama.cpp"), cache.replacing(folder) as work:
                 with tarfile.open(archive) as tar:
                     tar.extractall(work, filter="data")
                 (top,) = work.iterdir()
@@ -140,7 +141,7 @@ def _download(digest: str, progress: Progress) -> Path:
     if archive.exists() and _sha256(archive) == digest:
         return archive
     environment = toolchain.environment(locks.path("cmake"))
-    with progress.stage("download llama-cpp-python"), cache.replacing(archive.with_suffix(".folder")) as work:
+    with progress.stage("Downloading llama-cpp-python"), cache.replacing(archive.with_suffix(".folder")) as work:
         command = [
             str(toolchain.program(environment, "python")),
             *("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"),
@@ -180,7 +181,7 @@ def _compile(tree: Path, targets: list[str], title: str, progress: Progress) -> 
         maps = f"-ffile-prefix-map={sources}=llama.cpp -ffile-prefix-map={tree}=build"
         options = {**OPTIONS, "CMAKE_C_FLAGS": maps, "CMAKE_CXX_FLAGS": maps, "CMAKE_MAKE_PROGRAM": str(ninja)}
         configure = [str(toolchain.program(environment, "cmake")), "-G", "Ninja", "-S", str(sources), "-B", str(tree)]
-        with progress.stage("configure llama.cpp"), log.open("w", encoding="utf-8") as output:
+        with progress.stage("Configuring llama.cpp"), log.open("w", encoding="utf-8") as output:
             status = subprocess.run(
                 [*configure, *(f"-D{name}={value}" for name, value in options.items())],
                 env=process_environment,
@@ -214,35 +215,22 @@ def _run_ninja(command: list[str], environment: dict[str, str], log: Path, title
             process.wait()
             raise
     if status != 0:
-        raise _failed(title, log)
+        raise _failed("compile llama.cpp", log)
 
 
 def _collect(built: Path, folder: Path) -> None:
-    """Copy the libraries under the name each is loaded by, links resolved, stripped."""
-    pattern = {"win32": "*.dll", "darwin": "*.dylib"}.get(sys.platform, "*.so*")
-    for path in sorted(built.glob(pattern)) + (sorted(built.glob("*.so")) if sys.platform == "darwin" else []):
-        if re.match(r"(lib)?(llama|ggml|ggml-base|ggml-cpu-[\w.]+)\.(so|dll|dylib|\d)", path.name) and not re.search(
-            r"\.\d+\.\d+\.\d+", path.name
-        ):
-            shutil.copy(path.resolve(), folder / path.name)
+    """Copy the libraries, stripped, under their sonames; the shorter names they are opened by stay links."""
+    for path in sorted(built.iterdir()):
+        if not re.match(r"(lib)?(llama|ggml|ggml-base|ggml-cpu-[\w.]+)\.(so|dll|dylib|\d)", path.name):
+            continue
+        if path.is_symlink() and (built / os.readlink(path)).is_symlink():
+            (folder / path.name).symlink_to(os.readlink(path))
+        elif not re.search(r"\.\d+\.\d+", path.name):
+            shutil.copy(path, folder / path.name)
     if shutil.which("strip"):
         flag = "-x" if sys.platform == "darwin" else "--strip-unneeded"
-        subprocess.run(["strip", flag, *map(str, sorted(folder.iterdir()))], check=True)
-
-
-def _compilers() -> list[str]:
-    """What identifies the C and C++ compilers: the first line of `--version`, which has the distribution's build."""
-    found = []
-    for variable, name in (("CC", "cc"), ("CXX", "c++")):
-        command = os.environ.get(variable) or name
-        if shutil.which(command) is None:
-            raise BundleError(
-                f"failed to compile llama.cpp: there is no {'C++' if variable == 'CXX' else 'C'} compiler ({command})",
-                "install one; on Debian and Ubuntu: apt install gcc g++",
-            )
-        output = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
-        found.append(f"{platform.machine()} {output.partition(chr(10))[0]}")
-    return found
+        libraries = [str(path) for path in sorted(folder.iterdir()) if not path.is_symlink()]
+        subprocess.run(["strip", flag, *libraries], check=True)
 
 
 def _failed(what: str, log: Path) -> BundleError:

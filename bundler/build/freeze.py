@@ -1,0 +1,164 @@
+"""The runtime application, frozen by PyInstaller into a folder that needs no installed Python.
+
+What goes in is the `bundler` package without its build side, the low-level half of llama-cpp-python's binding (no
+numpy), and the pinned packages of `requirements/freeze.txt`. Knows nothing of llama.cpp's libraries or of packs.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import bundler
+from bundler import data
+from bundler.build import locks, tarball, toolchain
+from bundler.build.progress import Progress
+from bundler.errors import BundleError
+
+NAME = "bundle-runtime"
+
+BINDING = ("llama_cpp.py", "_ctypes_extensions.py")
+"""The modules of llama-cpp-python that reach the C API. Its `__init__` would import numpy and is left empty."""
+
+DATA = ("templates/chat",)
+"""Folders of `bundler.data` that the runtime reads."""
+
+EXCLUDED = (
+    *("tkinter", "turtle", "idlelib", "unittest", "test", "pydoc", "pydoc_data", "doctest", "lib2to3", "distutils"),
+    *("ensurepip", "venv", "setuptools", "pkg_resources", "pip", "sqlite3", "curses", "xmlrpc", "ftplib", "pdb"),
+    *("numpy", "diskcache", "trio", "watchfiles", "websockets", "wsproto", "uvloop", "httptools", "yaml", "dotenv"),
+)
+"""Never wanted in a bundle, though something imports it where it is present."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The result of `freeze`."""
+
+    folder: Path
+    """Holds the program `bundle-runtime` and its `_internal` folder."""
+    modules: frozenset[str]
+    """Top-level names of the Python modules inside."""
+    libraries: tuple[Path, ...]
+    """Shared libraries inside that came from this machine, not from a Python package: where they lay."""
+
+
+def sources() -> list[tuple[str, Path]]:
+    """The files that are frozen, as (path below the frozen root, file here), in a fixed order."""
+    package = Path(bundler.__file__).parent
+    found = [
+        (path.relative_to(package.parent).as_posix(), path)
+        for path in package.rglob("*.py")
+        if _is_runtime_side(path.relative_to(package))
+    ]
+    for name in DATA:
+        folder = data.path(name)
+        found += [(f"bundler/_data/{name}/{path.relative_to(folder).as_posix()}", path) for path in _files(folder)]
+    return sorted(found)
+
+
+def key() -> str:
+    """The content address of what is frozen: 64 hex digits over `sources()` and the lock of the packages."""
+    digest = hashlib.sha256(locks.path("freeze").read_bytes())
+    for name, path in sources():
+        content = path.read_bytes()
+        digest.update(f"\n{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def freeze(llama_cpp_python: Path, work: Path, progress: Progress) -> Frozen:
+    """Freeze the runtime; `llama_cpp_python` is its unpacked sdist, `work` an empty folder for everything made.
+
+    The same inputs give the same bytes, whatever `work` is called.
+
+    Raises:
+        BundleError: the packages cannot be had, or PyInstaller failed.
+    """
+    environment = toolchain.environment(locks.path("freeze"))
+    tree = work / "tree"
+    _stage(llama_cpp_python, tree)
+    log = work / "pyinstaller.log"
+    with progress.stage("freeze the runtime"), log.open("w", encoding="utf-8") as output:
+        status = subprocess.run(
+            [str(toolchain.program(environment, "python")), "-m", "PyInstaller", *_arguments(tree, work)],
+            env=_environment(work),
+            cwd=work,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    if status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason given"]
+        raise BundleError(f"failed to freeze the runtime: {lines[-1]}", "\n".join(lines[-20:]))
+    folder = work / "dist" / NAME
+    return Frozen(folder, _modules(work / "build" / NAME), tuple(_system_libraries(work / "build" / NAME, environment)))
+
+
+def _is_runtime_side(path: Path) -> bool:
+    top = path.parts[0]
+    return (
+        top not in ("build", "_data") and top != "terminal.py" and not (len(path.parts) == 1 and top.startswith("cli"))
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "node_modules" not in path.parts)
+
+
+def _stage(llama_cpp_python: Path, tree: Path) -> None:
+    """Lay out what is frozen under one root, away from whatever else is installed beside this package."""
+    for name, path in sources():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tree / name)
+    binding = tree / "llama_cpp"
+    binding.mkdir()
+    (binding / "__init__.py").touch()
+    for name in BINDING:
+        shutil.copyfile(llama_cpp_python / "llama_cpp" / name, binding / name)
+    # As the entry script itself is looked for beside the other modules, `__main__` gets a name and folder of its own.
+    (tree / "entry").mkdir()
+    shutil.copyfile(tree / "bundler" / "runtime" / "__main__.py", tree / "entry" / "bundle_runtime.py")
+
+
+def _arguments(tree: Path, work: Path) -> list[str]:
+    separator = os.pathsep if sys.platform == "win32" else ":"
+    packaged = tree / "bundler" / "_data"
+    return [
+        *("--noconfirm", "--onedir", "--noupx", "--log-level", "WARN", "--name", NAME),
+        *(() if sys.platform == "win32" else ("--strip",)),
+        *("--distpath", str(work / "dist"), "--workpath", str(work / "build"), "--specpath", str(work)),
+        *("--paths", str(tree)),
+        *("--collect-submodules", "bundler.runtime", "--collect-submodules", "bundler.prompt"),
+        *(f"--hidden-import=llama_cpp.{name.removesuffix('.py')}" for name in BINDING),
+        *((f"--add-data={packaged}{separator}bundler/_data",) if packaged.exists() else ()),
+        *(f"--exclude-module={name}" for name in EXCLUDED),
+        str(tree / "entry" / "bundle_runtime.py"),
+    ]
+
+
+def _environment(work: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "_PYI", "PYI"))}
+    return {
+        **kept,
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": str(tarball.TIME),
+        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+    }
+
+
+def _modules(build: Path) -> frozenset[str]:
+    _, entries = ast.literal_eval((build / "PYZ-00.toc").read_text(encoding="utf-8"))[:2]
+    return frozenset(name.partition(".")[0] for name, *_ in entries)
+
+
+def _system_libraries(build: Path, environment: Path) -> Iterator[Path]:
+    collected = ast.literal_eval((build / "COLLECT-00.toc").read_text(encoding="utf-8"))[0]
+    for _, path, kind in collected:
+        if kind == "BINARY" and not Path(path).is_relative_to(environment):
+            yield Path(path)
