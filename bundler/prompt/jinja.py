@@ -25,7 +25,7 @@ MAX_TEMPLATE = 256 << 10
 """Characters of a template; the longest in use have about 20,000."""
 
 
-_NO_TOOLS: dict[str, Any] = {"tools": [], "functions": []}
+_NO_TOOLS: dict[str, Any] = {"tools": [], "functions": "[]"}
 """For templates that were written for tool use alone, and fail where `tools` is None."""
 
 
@@ -60,7 +60,7 @@ def render(
     Raises:
         TemplateError: the template is no valid Jinja, fails, refuses the messages, or works without end.
     """
-    compiled = _compile(template.text)
+    compiled, size = _compile(template.text), len(template.text)
     given = {
         "bos_token": template.bos_token,
         "eos_token": template.eos_token,
@@ -72,16 +72,18 @@ def render(
     }
     try:
         try:
-            return sandbox.render(compiled, given)
+            prompt = sandbox.render(compiled, given, size)
         except (TypeError, jinja2.UndefinedError):
             if tools is not None:
                 raise
-            return sandbox.render(compiled, given | _NO_TOOLS)
+            prompt = sandbox.render(compiled, given | _NO_TOOLS, size)
+        prompt.encode()
     except _RefusalError as refusal:
         said = str(refusal)
         raise TemplateError(f"failed to render the chat template: it refuses the messages: {said}", "", said) from None
     except Exception as cause:  # a template may raise whatever Python can
         raise TemplateError(f"failed to render the chat template: {_told(cause)}") from cause
+    return prompt
 
 
 def check(text: str) -> None:
@@ -136,6 +138,8 @@ def _strftime_now(form: str) -> str:
 def _told(cause: Exception) -> str:
     if isinstance(cause, RecursionError):
         return "it nests too deeply"
+    if isinstance(cause, UnicodeEncodeError):
+        return "it makes half a surrogate pair, which is no text"
     return str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
 
 
@@ -145,6 +149,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(tojson=_tojson, from_json=json.loads)
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
+    environment.bound_filters()
     return environment
 
 
