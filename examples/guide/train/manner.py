@@ -1,0 +1,113 @@
+"""What a SYSTEM line asks for, drawn at random, and answers that obey it."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from facts import Topic
+
+_SYLLABLES = ("ba", "ko", "ri", "mu", "ta", "le", "so", "ni", "va", "ze", "do", "pa", "fi", "gu")
+
+
+@dataclass(frozen=True)
+class Manner:
+    """The SYSTEM line ("" for none) and what it asks for."""
+
+    line: str = ""
+    name: str = ""
+    role: str = ""
+    begin: str = ""
+    end: str = ""
+    brief: bool = False
+    fact_asked: str = ""
+    fact: str = ""
+
+    def say(self, text: str) -> str:
+        """The text with the beginning and the ending that are asked for."""
+        return " ".join(part for part in (self.begin, text, self.end) if part)
+
+    def answer(self, topic: Topic) -> str:
+        """What is said on a topic."""
+        text = topic.short if self.brief else topic.answer
+        if topic.name == "hello" and self.name:
+            text = text.replace("Hello!", f"Hello! I am {self.name}.")
+        if topic.name == "who" and (self.name or self.role):
+            names = ", ".join(filter(None, (self.name, self.role)))
+            text = f"I am {names}, a small model that knows this tool."
+        return self.say(text)
+
+
+class Manners:
+    """Draws SYSTEM lines: none, the guide's own, others that ask for nothing, and those that ask for something."""
+
+    def __init__(self, rng: random.Random, lexicon: dict[str, list[str]], lines: dict[str, Any]) -> None:
+        self._rng = rng
+        self._lexicon = lexicon
+        self._lines = lines
+
+    def draw(self) -> Manner:
+        """One of them."""
+        rng, lines = self._rng, self._lines
+        draw = rng.random()
+        if draw < 0.35:
+            return Manner()
+        base = lines["system_default"] if draw < 0.65 else rng.choice(lines["system_plain"])
+        if draw < 0.72:
+            return Manner(line=base)
+        kind = rng.choice(("name", "name", "role", "end", "begin", "brief", "fact", "fact", "mixed"))
+        kinds = rng.sample(("name", "end", "brief", "begin", "fact"), 2) if kind == "mixed" else [kind]
+        manner = Manner()
+        texts = [base] if rng.random() < 0.3 and not {"name", "role"} & set(kinds) else []
+        for each in kinds:
+            text, manner = self._instruction(each, manner)
+            texts.append(text)
+        return replace(manner, line=" ".join(texts))
+
+    def _instruction(self, kind: str, manner: Manner) -> tuple[str, Manner]:
+        rng = self._rng
+        if kind == "fact":
+            entry = rng.choice(self._lines["fact"])
+            values = {name: rng.choice(words) for name, words in self._lexicon.items()} | {"word": self._word()}
+            answer = insert(entry["answer"], values)
+            return insert(entry["system"], values), replace(manner, fact_asked=entry["ask"], fact=answer)
+        line = rng.choice(self._lines[f"system_{kind}"])
+        values = {"name": self.name(), "role": rng.choice(self._lexicon["role"]), "phrase": self._phrase()}
+        asked = {
+            "name": {"name": values["name"], "role": values["role"] if "<role>" in line else ""},
+            "role": {"role": values["role"]},
+            "end": {"end": values["phrase"]},
+            "begin": {"begin": values["phrase"]},
+            "brief": {"brief": True},
+        }[kind]
+        return insert(line, values), replace(manner, **asked)  # type: ignore[arg-type]
+
+    def name(self) -> str:
+        """A name, from the lexicon or made up."""
+        rng = self._rng
+        if rng.random() < 0.5:
+            return rng.choice(self._lexicon["name"])
+        return self._made_up().capitalize()
+
+    def _made_up(self) -> str:
+        rng = self._rng
+        return "".join(rng.choices(_SYLLABLES, k=rng.choice((2, 2, 3)))) + rng.choice(("", "", "n", "x", "s", "r"))
+
+    def _word(self) -> str:
+        return self._rng.choice(self._lexicon["word"]) if self._rng.random() < 0.5 else self._made_up()
+
+    def _phrase(self) -> str:
+        rng, lexicon = self._rng, self._lexicon
+        if rng.random() < 0.4:
+            return rng.choice(lexicon["phrase"])
+        words = rng.sample(
+            [*lexicon["word"], *lexicon["colour"], *lexicon["day"], self._made_up()], rng.choice((1, 2, 2, 3))
+        )
+        return " ".join(words).capitalize() + rng.choice((".", "!", "!", "...", ","))
+
+
+def insert(text: str, values: dict[str, str]) -> str:
+    """The text with each `<name>` replaced by its value."""
+    return re.sub(r"<(\w+)>", lambda match: values[match[1]], text)

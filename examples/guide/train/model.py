@@ -1,0 +1,97 @@
+"""The network of the guide: llama architecture as llama.cpp computes it, small enough to train on a CPU.
+
+RMSNorm, rotary positions on neighbouring pairs (the order a GGUF of the llama architecture expects), SwiGLU, and one
+matrix shared by input embedding and output. It knows token ids only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network; each row length is a multiple of 32, as Q8_0 blocks want it."""
+
+    vocab: int
+    width: int
+    layers: int
+    heads: int
+    feed_forward: int
+    context: int
+    rope_base: float
+    norm_epsilon: float
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward with their norms."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.attn_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        self.attn_q = nn.Linear(shape.width, shape.width, bias=False)
+        self.attn_k = nn.Linear(shape.width, shape.width, bias=False)
+        self.attn_v = nn.Linear(shape.width, shape.width, bias=False)
+        self.attn_output = nn.Linear(shape.width, shape.width, bias=False)
+        self.ffn_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        self.ffn_gate = nn.Linear(shape.width, shape.feed_forward, bias=False)
+        self.ffn_up = nn.Linear(shape.width, shape.feed_forward, bias=False)
+        self.ffn_down = nn.Linear(shape.feed_forward, shape.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        normed = self.attn_norm(x)
+        q, k, v = (
+            project(normed).view(batch, length, self.heads, -1).transpose(1, 2)
+            for project in (self.attn_q, self.attn_k, self.attn_v)
+        )
+        mixed = functional.scaled_dot_product_attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True)
+        x = x + self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width))
+        normed = self.ffn_norm(x)
+        return x + self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
+
+
+class Guide(nn.Module):
+    """Token ids in, logits out."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.token_embd = nn.Embedding(shape.vocab, shape.width)
+        self.blk = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.output_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        half = shape.width // shape.heads // 2
+        frequency = shape.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
+        angle = torch.outer(torch.arange(shape.context, dtype=torch.float64), frequency)
+        self.register_buffer("cos", angle.cos().float(), persistent=False)
+        self.register_buffer("sin", angle.sin().float(), persistent=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            scale = 0.02
+            if name.endswith(("attn_output.weight", "ffn_down.weight")):
+                scale /= (2 * self.shape.layers) ** 0.5
+            nn.init.normal_(parameter, std=scale)
+
+    def forward(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Logits of shape (batch, length, vocab), or (n, vocab) for the n positions where `wanted` is true."""
+        length = tokens.shape[1]
+        x = self.token_embd(tokens)
+        for layer in self.blk:
+            x = layer(x, self.cos[:length], self.sin[:length])
+        if wanted is not None:
+            x = x[wanted]
+        return functional.linear(self.output_norm(x), self.token_embd.weight)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)

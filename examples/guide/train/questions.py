@@ -1,0 +1,119 @@
+"""Wordings of questions: draws them from the grammar in questions.txt and leaves out those of the evaluation."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from facts import HERE
+from grammar import Node, Phrases, parse
+from noise import spoil
+
+_SLOT = "\x00"
+_QUOTED_SHARE = 0.3
+_CONTEXT_SHARE = 0.16
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A phrase, and the frames that may stand around it (none: it is a whole question)."""
+
+    phrase: Node
+    frames: tuple[Node, ...]
+    is_error: bool
+    weight: float
+
+
+class Questions:
+    """Draws questions on a topic, spoilt as people spoil them."""
+
+    def __init__(self, rng: random.Random, lexicon: dict[str, list[str]], held_out: Iterable[str]) -> None:
+        self._rng = rng
+        self._lexicon = lexicon
+        self._held_out = {plain(text) for text in held_out}
+        sections = _sections((HERE / "questions.txt").read_text(encoding="utf-8"))
+        classes = {name: parse(text) for name, text in sections.pop("classes")}
+        classes |= {name: parse("|".join(map(_escape, words))) for name, words in lexicon.items()}
+        self._phrases = Phrases(classes)
+        frames: dict[str, list[Node]] = {}
+        for kind, text in sections.pop("frames"):
+            frames.setdefault(kind, []).append(parse(text.replace("<x>", _SLOT)))
+        self._wordings = {
+            topic: [self._wording(kind, text, frames) for kind, text in lines] for topic, lines in sections.items()
+        }
+
+    @property
+    def topics(self) -> set[str]:
+        """The topics that have wordings."""
+        return set(self._wordings)
+
+    def on(self, topic: str, *, plainly: bool = False) -> str:
+        """A question on the topic; `plainly` without a context before or after it and without typos."""
+        wordings = self._wordings[topic]
+
+        def write() -> str:
+            wording = self._rng.choices(wordings, [each.weight for each in wordings])[0]
+            text = self._framed(wording)
+            return spoil(text if plainly else self._in_context(text), self._rng, carelessly=not plainly)
+
+        return self._allowed(write)
+
+    def of(self, phrase: Node) -> str:
+        """A question that the phrase makes."""
+        return self._allowed(lambda: spoil(self.draw(phrase), self._rng))
+
+    def draw(self, phrase: Node) -> str:
+        """One sentence of the phrase, as it stands."""
+        return self._phrases.draw(phrase, self._rng)
+
+    def _allowed(self, write: Callable[[], str]) -> str:
+        while plain(text := write()) in self._held_out:
+            continue
+        return text
+
+    def _framed(self, wording: Wording) -> str:
+        text = self.draw(wording.phrase)
+        if wording.is_error and self._rng.random() < _QUOTED_SHARE:
+            text = f'"{text}"'
+        if wording.frames:
+            weights = [self._phrases.variety(frame) ** 0.5 for frame in wording.frames]
+            text = self.draw(self._rng.choices(wording.frames, weights)[0]).replace(_SLOT, text)
+        return " ".join(text.replace(" ,", ",").split())
+
+    def _in_context(self, text: str) -> str:
+        draw = self._rng.random()
+        if draw < _CONTEXT_SHARE:
+            text = self._rng.choice(self._lexicon["before"]) + text
+        if _CONTEXT_SHARE / 2 < draw < _CONTEXT_SHARE * 1.25:
+            text += self._rng.choice(self._lexicon["after"])
+        return text
+
+    def _wording(self, kind: str, text: str, frames: dict[str, list[Node]]) -> Wording:
+        if kind != "q" and kind not in frames:
+            raise ValueError(f"unknown kind of question: {kind}: {text}")
+        phrase = parse(text)
+        weight = self._phrases.variety(phrase) ** 0.4 * (1.0 if kind == "q" else 4.0)
+        return Wording(phrase, tuple(frames.get(kind, ())), kind == "err", weight)
+
+
+def plain(text: str) -> str:
+    """The text without case, punctuation and doubled spaces: what counts as the same wording."""
+    return " ".join(re.sub(r"[^a-z0-9 ]", " ", text.lower()).split())
+
+
+def _sections(text: str) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    current: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if heading := re.fullmatch(r"\[([a-z_0-9]+)\]", line):
+            current = found.setdefault(heading[1], [])
+        elif line.strip() and not line.startswith("#"):
+            kind, _, phrase = line.partition(": ")
+            current.append((kind, phrase))
+    return found
+
+
+def _escape(word: str) -> str:
+    return word.translate(str.maketrans("", "", "()[]|<>"))

@@ -1,0 +1,191 @@
+"""Trains the guide from scratch and writes guide.gguf: `python train.py [--threads N] [--work FOLDER] [--steps N]`.
+
+Settings are in settings.toml, the log goes to train.log. Checkpoints lie in the work folder, outside the source tree;
+a run that was interrupted goes on from the last one. The same settings give the same model up to the order of
+floating-point sums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")  # AMX is advertised by machines on which it traps
+
+import torch
+from corpus import Conversation, Corpus
+from evaluate import held_out
+from export import write_gguf
+from facts import HERE
+from model import Guide, Shape
+from tokenizer import END, PAD, learn, mark, read
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+_IGNORED = -100
+_CHECKPOINT_EVERY = 100
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids, and for each the token to be learnt after it or -100 for none."""
+
+    tokens: list[int]
+    targets: list[int]
+
+
+class Batches:
+    """Batches of about equally long conversations, without end."""
+
+    def __init__(self, corpus: Corpus, pieces: Path, settings: dict[str, Any], context: int) -> None:
+        self._corpus = corpus
+        self._plain = read(pieces)
+        self._dropping = read(pieces, settings["piece_dropout"])
+        self._settings = settings
+        self._context = context
+        self._rng = random.Random(corpus.rng.random())  # noqa: S311 - training data, no secret
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            pool = [self.example(self._corpus.conversation()) for _ in range(self._settings["pool"])]
+            pool.sort(key=lambda example: len(example.tokens))
+            batches: list[list[Example]] = [[]]
+            for example in pool:
+                if (len(batches[-1]) + 1) * len(example.tokens) > self._settings["tokens_per_step"] and batches[-1]:
+                    batches.append([])
+                batches[-1].append(example)
+            self._rng.shuffle(batches)
+            yield from map(_padded, batches)
+
+    def example(self, conversation: Conversation) -> Example:
+        """The conversation as tokens; only the assistant's are learnt."""
+        rng, settings = self._rng, self._settings
+        tokens: list[int] = []
+        learnt: list[bool] = []
+        last = len(conversation.messages) - 1
+        for number, message in enumerate(conversation.messages):
+            answers = message.role == "assistant"
+            dropping = not answers and rng.random() < settings["piece_dropout_share"]
+            ids = (self._dropping if dropping else self._plain).encode(message.text).ids
+            ending = [END]
+            if number == last and rng.random() < settings["cut_share"] and len(ids) > settings["cut_at_least"]:
+                ids, ending = ids[: rng.randint(settings["cut_at_least"], len(ids))], []
+            tokens += [mark(message.role), *ids, *ending]
+            learnt += [False] + [answers] * (len(ids) + len(ending))
+        targets = [token if is_learnt else _IGNORED for token, is_learnt in zip(tokens, learnt, strict=True)]
+        return Example(tokens[: self._context], [*targets[1:], _IGNORED][: self._context])
+
+
+def _padded(batch: list[Example]) -> tuple[Tensor, Tensor]:
+    length = max(len(example.tokens) for example in batch)
+    tokens = torch.full((len(batch), length), PAD)
+    targets = torch.full((len(batch), length), _IGNORED)
+    for row, example in enumerate(batch):
+        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
+        targets[row, : len(example.targets)] = torch.tensor(example.targets)
+    return tokens, targets
+
+
+def _optimizers(model: Guide, settings: dict[str, Any]) -> list[torch.optim.Optimizer]:
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and name.startswith("blk.")]
+    others = [p for name, p in model.named_parameters() if not (p.dim() == 2 and name.startswith("blk."))]
+    return [
+        torch.optim.Muon(
+            matrices, lr=settings["matrix_rate"], weight_decay=settings["weight_decay"], adjust_lr_fn="original"
+        ),
+        torch.optim.AdamW(others, lr=settings["other_rate"], betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _share_of_rate(step: int, steps: int, warmup: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Tokenizer]:
+    """Trains, or goes on training, until the settings' steps are done."""
+    work.mkdir(parents=True, exist_ok=True)
+    seed, shape, how = settings["seed"], Shape(**settings["model"]), settings["training"]
+    torch.manual_seed(seed)
+    corpus = Corpus(seed, held_out())
+    pieces = work / "tokenizer.json"
+    if not pieces.exists():
+        learner = Corpus(seed + 1, held_out())
+        talks = (learner.conversation() for _ in range(how["tokenizer_conversations"]))
+        learn(talks, shape.vocab).save(str(pieces))
+    model = Guide(shape)
+    optimizers = _optimizers(model, how)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    checkpoint = work / "checkpoint.pt"
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        start = state["step"]
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        corpus.rng.seed(seed + start)
+    batches = iter(Batches(corpus, pieces, how, shape.context))
+    parameters = sum(p.numel() for p in model.parameters())
+    _note(log, f"{parameters} parameters, seed {seed}, {how['steps']} steps from {start}", fresh=start == 0)
+    began, seen, smooth = time.monotonic(), 0, 0.0
+    for step in range(start, how["steps"]):
+        tokens, targets = next(batches)
+        wanted = targets != _IGNORED
+        loss = functional.cross_entropy(model(tokens, wanted), targets[wanted])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _share_of_rate(step, how["steps"], how["warmup"])
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        seen += tokens.numel()
+        smooth = loss.item() if step == start else 0.95 * smooth + 0.05 * loss.item()
+        if (step + 1) % 50 == 0:
+            rate = seen / (time.monotonic() - began)
+            _note(log, f"step {step + 1} loss {smooth:.4f} tokens {seen} ({rate:.0f}/s)")
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == how["steps"]:
+            state = {"step": step + 1, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+    return model, read(pieces)
+
+
+def _note(log: Path, line: str, fresh: bool = False) -> None:
+    print(line, flush=True)
+    with log.open("w" if fresh else "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "guide-training")
+    parser.add_argument("--steps", type=int, help="fewer steps than settings.toml says, for a trial")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "guide.gguf")
+    parser.add_argument("--log", type=Path, default=HERE / "train.log")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    settings = tomllib.loads((HERE / "settings.toml").read_text(encoding="utf-8"))
+    if chosen.steps:
+        settings["training"]["steps"] = chosen.steps
+    model, tokenizer = train(settings, chosen.work, chosen.log)
+    write_gguf(model, tokenizer, chosen.out)
+    print(f"wrote {chosen.out}, {chosen.out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
