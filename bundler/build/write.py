@@ -169,7 +169,7 @@ class _Writing:
 def copy_hashed(
     source: int, output: OutputFile | None, size: int, path: Path, stage: Stage, pool: ThreadPoolExecutor
 ) -> tuple[str, int]:
-    """SHA-256 and CRC-32 of `size` bytes from `source`, computed while they are appended to `output` if there is one."""
+    """SHA-256 and CRC-32 of `size` bytes from `source`, computed while they are appended to `output`, if any."""
     digest = hashlib.sha256()
     crc = 0
     left = size
