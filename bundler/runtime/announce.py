@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from bundler.formats.manifest import Model
-from bundler.runtime.address import Listening
-from bundler.runtime.bundlefile import BundleFile
-from bundler.runtime.engine.interface import LoadFacts
+if TYPE_CHECKING:
+    from bundler.formats.manifest import Model
+    from bundler.runtime.address import Listening
+    from bundler.runtime.bundlefile import BundleFile
+    from bundler.runtime.engine.interface import LoadFacts
 
 _REDRAW_SECONDS = 0.1
 

@@ -76,7 +76,7 @@ class _Errors:
             await send(message)
 
         try:
-            # With "app" in its scope, Starlette's router raises for what it cannot route; else it answers in plain text.
+            # With "app" in its scope, Starlette's router raises for what it cannot route, else it answers in text.
             await self._app({**scope, "app": self}, receive, watched_send)
         except ClientDisconnect:
             return

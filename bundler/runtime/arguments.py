@@ -36,13 +36,11 @@ def parse(program: str, command: str, argv: Sequence[str], options: Sequence[Opt
         UsageError: an option is unknown or its value is wrong.
         SystemExit: `--help` was given, and has been printed.
     """
-    from_environment = {option.name for option in SERVING}
+    variables = [option.variable for option in options if option in SERVING]
     parser = _Parser(
         prog=f"{program} {command}",
         description=COMMANDS[command].description,
-        epilog="Each option can be set by a variable too: --ctx-size is BUNDLE_CTX_SIZE."
-        if any(option.name in from_environment for option in options)
-        else None,
+        epilog=f"Environment variables do the same: {', '.join(variables)}." if variables else None,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

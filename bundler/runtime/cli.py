@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from bundler.errors import BundleError
@@ -53,6 +52,8 @@ def _dispatch(argv: list[str], environment: Environment) -> int:
         argv = ["serve", *argv]
     command = _COMMANDS.get(argv[0])
     if command is None:
+        from difflib import get_close_matches
+
         near = get_close_matches(first, _COMMANDS, 1)
         asking = f'--help lists the commands; a question goes with {_program(environment)} run "…"'
         raise UsageError(f"there is no command {first!r}", f"did you mean {near[0]}?" if near else asking)

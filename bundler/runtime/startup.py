@@ -5,7 +5,6 @@ Knows nothing of HTTP or terminals. What is loaded, and how, is the caller's fun
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -54,6 +53,8 @@ class Startup:
         """
         if self.loaded is not None:
             return self.loaded
+        import asyncio  # loading begins before this is worth its import
+
         return await asyncio.shield(asyncio.wrap_future(self.outcome))
 
     def _run(self, load: Callable[[Progress], Loaded]) -> None:

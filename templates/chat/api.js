@@ -1,22 +1,15 @@
-// Talks to the server this page came from: health, the model's name, one streamed answer.
+// Talks to the server this page came from: the model and how far it is loaded, one streamed answer.
 
-/** The model's name in the API. */
-export async function modelName() {
-  const response = await fetch("/v1/models");
-  return (await response.json()).data[0].id;
-}
-
-/** {ready: true}, or {ready: false, stage, progress} while the model loads. */
-export async function health() {
-  const response = await fetch("/health", { cache: "no-store" });
-  const said = await response.json();
-  if (response.ok) return { ready: true };
-  return { ready: false, stage: said.message ?? said.stage ?? "loading", progress: said.progress };
+/** The model's name in the API, and its status: {value: "loaded"}, or {value: "loading", progress, stage}. */
+export async function model() {
+  const response = await fetch("/v1/models", { cache: "no-store" });
+  const [{ id, status }] = (await response.json()).data;
+  return { name: id, status };
 }
 
 /**
  * Streams one answer: `onText` gets each further piece, the result is why it ended ("stop", "length").
- * Throws an Error with words for people; an AbortError after `signal` was aborted.
+ * A model that is still loading is waited for. Throws an Error with words for people; an AbortError after `signal` was aborted.
  */
 export async function answer(messages, onText, signal) {
   const response = await fetch("/v1/chat/completions", {

@@ -1,6 +1,6 @@
 // The chat page: draws the conversation, sends what is typed, shows the answer as it comes.
 
-import { answer, health, modelName } from "./api.js";
+import { answer, model } from "./api.js";
 import * as conversation from "./conversation.js";
 import { render } from "./markdown.js";
 
@@ -25,9 +25,9 @@ function show() {
 
 function update() {
   const empty = messages.length === 0;
-  page.loading.hidden = ready || !empty;
+  page.loading.hidden = ready;
   page.welcome.hidden = !ready || !empty;
-  page.send.disabled = !ready || page.input.value.trim() === "";
+  page.send.disabled = page.input.value.trim() === "";
   page.send.hidden = Boolean(running);
   page.stop.hidden = !running;
 }
@@ -35,6 +35,7 @@ function update() {
 function messageNode({ role, content }) {
   const node = document.createElement("article");
   node.className = `message ${role}`;
+  node.dataset.role = role;
   node.setAttribute("aria-label", role === "user" ? "You" : "Answer");
   if (role === "user") node.textContent = content;
   else node.replaceChildren(...render(content));
@@ -64,7 +65,7 @@ async function respond() {
     const reason = await answer(asked, (piece) => draw(mine, node, piece), mine.controller.signal);
     if (reason === "length") note = noteNode("The answer ended here because the context is full or its longest length was reached.");
   } catch (error) {
-    note = error.name === "AbortError" ? noteNode("Stopped.") : failureNode(error.message);
+    note = error.name === "AbortError" ? noteNode("Stopped.") : failureNode(`No answer: ${error.message}`, askAgain);
   }
   if (running !== mine) return;
   running = null;
@@ -108,29 +109,31 @@ function noteNode(text) {
   return node;
 }
 
-function failureNode(text) {
+function askAgain() {
+  if (running) return;
+  if (messages.at(-1)?.role === "assistant") messages.pop();
+  show();
+  respond();
+}
+
+function failureNode(text, again) {
   const node = document.createElement("div");
   node.className = "failure";
   node.setAttribute("role", "alert");
   const words = document.createElement("p");
-  words.textContent = `No answer: ${text}`;
-  const again = document.createElement("button");
-  again.type = "button";
-  again.className = "act";
-  again.textContent = "Try again";
-  again.addEventListener("click", () => {
-    if (running) return;
-    if (messages.at(-1)?.role === "assistant") messages.pop();
-    show();
-    respond();
-  });
-  node.append(words, again);
+  words.textContent = text;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "act";
+  button.textContent = "Try again";
+  button.addEventListener("click", again);
+  node.append(words, button);
   return node;
 }
 
 function submit() {
   const text = page.input.value.trim();
-  if (!text || !ready || running) return;
+  if (!text || running) return;
   page.input.value = "";
   fitInput();
   ask(text);
@@ -171,22 +174,22 @@ async function copy(button) {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
-/** Waits for the model, telling how far it is; also when the server goes away and comes back. */
-async function waitForModel() {
+/** Names the model, and waits for it, telling how far it is. */
+async function meetModel() {
   for (;;) {
-    const state = await health().catch(() => ({ ready: false, stage: "the server does not answer" }));
-    if (state.ready) break;
-    $("loading-stage").textContent = state.stage;
-    if (state.progress === undefined) $("loading-progress").removeAttribute("value");
-    else $("loading-progress").value = state.progress;
+    const { name, status } = await model();
+    call(name);
+    if (status.value === "loaded") break;
+    $("loading-stage").textContent = status.stage;
+    $("loading-progress").value = status.progress;
+    update();
     await new Promise((resolve) => { setTimeout(resolve, POLL_MILLISECONDS); });
   }
   ready = true;
   update();
 }
 
-async function nameModel() {
-  const name = await modelName();
+function call(name) {
   document.title = `${name} · Chat`;
   $("model").textContent = name;
   $("welcome-name").textContent = name;
@@ -212,6 +215,9 @@ page.messages.addEventListener("click", (event) => {
   if (button) copy(button);
 });
 
-show();
-nameModel().catch(() => {});
-waitForModel();
+messages.forEach((message) => page.messages.append(messageNode(message)));
+toBottom();
+meetModel().catch((error) => {
+  page.loading.hidden = true;
+  page.messages.append(failureNode(`The server does not answer: ${error.message}`, () => location.reload()));
+});

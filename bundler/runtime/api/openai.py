@@ -54,7 +54,13 @@ class OpenAI:
         return json_response(self._card())
 
     def _card(self) -> dict[str, Any]:
-        return {"id": self._service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
+        """The model, with its status as llama-server's router gives it, so that pages can show it without an error."""
+        startup = self._service.startup
+        status: dict[str, Any] = {"value": "loaded"}
+        if not startup.loaded:
+            status = {"value": "loading", "progress": startup.fraction, "stage": startup.stage}
+        card = {"id": self._service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
+        return card | {"status": status}
 
     async def _chat(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
