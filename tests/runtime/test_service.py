@@ -1,0 +1,193 @@
+"""From a request to its events, over a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import pytest
+
+from bundler.errors import BundleError
+from bundler.formats.manifest import Message
+from bundler.runtime.defaults import from_manifest
+from bundler.runtime.request import ChatMessage, Delta, Event, Failed, Finished, Request, Started
+from bundler.runtime.service import Service
+from bundler.runtime.startup import Startup
+from tests.runtime.fake_engine import ByteVocabulary, ScriptedEngine, loaded, until
+from tests.runtime.serving import TEMPLATE, manifest
+
+HI = Request(messages=[ChatMessage("user", "Hi")])
+
+
+def answer(service: Service, request: Request) -> list[Event]:
+    async def collect() -> list[Event]:
+        return [event async for event in service.answer(request)]
+
+    return asyncio.run(collect())
+
+
+def prompt_of(request: Request, vocabulary: ByteVocabulary | None = None, **changes: Any) -> str:
+    engine = ScriptedEngine()
+    answer(Service(manifest(**changes), Startup.done(loaded(engine, vocabulary))), request)
+    return engine.prompt()
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+def test_an_answer_is_started_told_and_finished() -> None:
+    events = answer(Service(manifest(), Startup.done(loaded(ScriptedEngine("Hällo 🦙")))), HI)
+    assert isinstance(events[0], Started)
+    assert all(isinstance(event, Delta) for event in events[1:-1])
+    assert isinstance(events[-1], Finished)
+    assert text_of(events) == "Hällo 🦙"
+    assert events[-1].reason == "stop"
+
+
+def test_the_stop_strings_of_template_modelfile_and_request_all_hold() -> None:
+    template = msgspec.structs.replace(TEMPLATE, stops=["<t>"])
+    for stop, expected in (("<t>", "a"), ("<m>", "a"), ("<r>", "a"), ("<x>", "a<x>b")):
+        service = Service(
+            manifest(template=template, parameters={"stop": ["<m>"]}),
+            Startup.done(loaded(ScriptedEngine(f"a{stop}b"))),
+        )
+        request = Request(messages=HI.messages, stop=["<r>"])
+        assert text_of(answer(service, request)) == expected
+
+
+def test_text_held_back_for_a_stop_string_comes_at_the_end() -> None:
+    service = Service(manifest(parameters={"stop": ["<end>"]}), Startup.done(loaded(ScriptedEngine("a <en"))))
+    assert text_of(answer(service, HI)) == "a <en"
+
+
+def test_a_stop_string_cancels_the_engine() -> None:
+    engine = ScriptedEngine("a.bcdef", hold=False)
+    events = answer(
+        Service(manifest(), Startup.done(loaded(engine))), Request(messages=HI.messages, stop=["."], max_tokens=100)
+    )
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "stop"
+    assert finished.usage.completion_tokens == 2
+
+
+SYSTEM = [ChatMessage("system", "Own."), ChatMessage("user", "Hi")]
+HISTORY = [Message("user", "Q"), Message("assistant", "A")]
+PROMPTS: list[tuple[list[ChatMessage], dict[str, Any], str]] = [
+    ([ChatMessage("user", "Hi")], {}, "[user]Hi[assistant]"),
+    ([ChatMessage("user", "Hi")], {"system": "Be brief."}, "[system]Be brief.[user]Hi[assistant]"),
+    (SYSTEM, {"system": "Be brief."}, "[system]Own.[user]Hi[assistant]"),
+    ([ChatMessage("user", "Hi")], {"messages": HISTORY}, "[user]Q[assistant]A[user]Hi[assistant]"),
+    (
+        [ChatMessage("user", "Hi")],
+        {"messages": HISTORY, "system": "Be brief."},
+        "[system]Be brief.[user]Q[assistant]A[user]Hi[assistant]",
+    ),
+    (SYSTEM, {"messages": HISTORY, "system": "B"}, "[system]Own.[user]Q[assistant]A[user]Hi[assistant]"),
+    (SYSTEM[:1], {}, "[system]Own.[assistant]"),
+]
+
+
+@pytest.mark.parametrize(("messages", "changes", "prompt"), PROMPTS)
+def test_system_and_messages_of_the_modelfile(
+    messages: list[ChatMessage], changes: dict[str, Any], prompt: str
+) -> None:
+    assert prompt_of(Request(messages=messages), **changes) == prompt
+
+
+@pytest.mark.parametrize(
+    ("template", "add_bos", "prompt"),
+    [
+        ("{{ bos_token }}Hi", True, "<s>Hi"),
+        ("{{ bos_token }}Hi", False, "<s>Hi"),
+        ("Hi", True, "<s>Hi"),
+        ("Hi", False, "Hi"),
+    ],
+)
+def test_there_is_one_bos_token(template: str, add_bos: bool, prompt: str) -> None:
+    changed = msgspec.structs.replace(TEMPLATE, text=template, bos_token="<s>")
+    assert prompt_of(HI, ByteVocabulary(add_bos=add_bos), template=changed) == prompt
+
+
+def test_a_plain_prompt_gets_its_bos_token_too() -> None:
+    assert prompt_of(Request(prompt="Once"), ByteVocabulary(add_bos=True)) == "<s>Once"
+
+
+def test_token_ids_are_taken_as_they_are() -> None:
+    assert prompt_of(Request(prompt=[79, 110]), ByteVocabulary(add_bos=True)) == "On"
+
+
+def test_template_arguments_reach_the_template() -> None:
+    template = msgspec.structs.replace(TEMPLATE, text="{{ 'yes' if enable_thinking else 'no' }}")
+    request = Request(messages=HI.messages, template_arguments={"enable_thinking": True})
+    assert prompt_of(request, template=template) == "yes"
+
+
+def test_template_arguments_cannot_replace_the_messages() -> None:
+    request = Request(messages=HI.messages, template_arguments={"messages": []})
+    [event] = answer(Service(manifest(), Startup.done(loaded(ScriptedEngine()))), request)
+    assert event == Failed(
+        "invalid_request", "failed to render the messages: the template argument messages is set by the server"
+    )
+
+
+def test_a_request_waits_for_the_model() -> None:
+    startup = Startup()
+    service = Service(manifest(), startup)
+
+    async def ask() -> list[Event]:
+        answering = asyncio.ensure_future(_collect(service))
+        await asyncio.sleep(0)
+        assert not answering.done()
+        startup.outcome.set_result(loaded(ScriptedEngine("late")))
+        return await answering
+
+    assert text_of(asyncio.run(ask())) == "late"
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_request() -> None:
+    startup = Startup()
+    startup.outcome.set_exception(BundleError("failed to load: it is broken"))
+    assert answer(Service(manifest(), startup), HI) == [Failed("unavailable", "failed to load: it is broken")]
+
+
+def test_an_answer_that_nobody_reads_on_is_cancelled() -> None:
+    engine = ScriptedEngine("Hello", hold=True)
+
+    async def read_one() -> None:
+        async with aclosing(Service(manifest(), Startup.done(loaded(engine))).answer(HI)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    return
+
+    asyncio.run(read_one())
+    until(lambda: bool(engine.finishes))
+    assert engine.finishes[0].reason == "cancelled"
+
+
+def test_loading_tells_its_progress_and_wraps_what_goes_wrong() -> None:
+    told: list[tuple[float, str]] = []
+    startup = Startup(lambda fraction, stage: told.append((fraction, stage)))
+
+    def load(progress: Any) -> Any:
+        progress(0.5, "halfway")
+        raise RuntimeError("odd")
+
+    startup.begin(load)
+    with pytest.raises(BundleError, match=r"^failed to load the model: RuntimeError: odd$"):
+        startup.outcome.result(30)
+    assert told == [(0.5, "halfway")]
+    assert startup.loaded is None
+
+
+def test_ollama_s_ways_to_say_no_limit() -> None:
+    defaults = from_manifest(manifest(parameters={"num_predict": -1, "seed": -1, "num_ctx": 512, "num_thread": 0}))
+    assert (defaults.max_tokens, defaults.sampling.seed) == (None, None)
+    assert (defaults.context_length, defaults.threads) == (512, None)
+
+
+async def _collect(service: Service) -> list[Event]:
+    return [event async for event in service.answer(HI)]
