@@ -16,7 +16,7 @@ from bundler.runtime.engine.scheduler import Piece, Scheduler, Task
 
 
 class Runner(Protocol):
-    """What computes. Used from the engine's thread alone, but for `valid` and `close`."""
+    """What computes. Used from the engine's thread alone, but for `valid` and `interrupt`."""
 
     def valid(self, tokens: Sequence[int]) -> bool:
         """Whether these are token ids of the model."""
@@ -27,12 +27,17 @@ class Runner(Protocol):
     def begin(self, slot: int, job: Job) -> None:
         """A job starts in this slot: make its sampler."""
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None]:
+    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
         """Compute the pieces in one batch; for each the token drawn after it, None where it does not sample.
+
+        None as a whole: interrupted, and nothing has changed.
 
         Raises:
             BundleError: the computation failed; the state of every slot is unknown.
         """
+
+    def interrupt(self) -> None:
+        """End a `run` of another thread soon, or else the next one."""
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
@@ -56,13 +61,12 @@ class _Run:
 class TaskHandle:
     """See `interface.Handle`."""
 
-    def __init__(self, task: Task, wake: Callable[[], None]) -> None:
+    def __init__(self, task: Task, cancel: Callable[[Task], None]) -> None:
         self._task = task
-        self._wake = wake
+        self._cancel = cancel
 
     def cancel(self) -> None:
-        self._task.cancelled = True
-        self._wake()
+        self._cancel(self._task)
 
 
 class RunningEngine:
@@ -74,6 +78,7 @@ class RunningEngine:
         self._clock = clock
         self._runs: dict[Task, _Run] = {}
         self._changed = threading.Condition()
+        self._computing: Sequence[Piece] = ()
         self._closed_because = ""
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
@@ -94,19 +99,25 @@ class RunningEngine:
                 raise EngineClosed(self._closed_because)
             task = self._scheduler.submit(job)
             self._changed.notify()
-        return TaskHandle(task, self._wake)
+        return TaskHandle(task, self._cancel)
 
     def close(self) -> None:
         with self._changed:
             self._closed_because = self._closed_because or "the model is being unloaded"
             for task in [*self._scheduler.waiting, *self._scheduler.running]:
                 task.cancelled = True
+            if self._computing:
+                self._runner.interrupt()
             self._changed.notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _wake(self) -> None:
+    def _cancel(self, task: Task) -> None:
+        """Mark the task; where its prompt is being computed right now, which may take long, stop that."""
         with self._changed:
+            task.cancelled = True
+            if any(piece.task is task and len(piece.tokens) > 1 for piece in self._computing):
+                self._runner.interrupt()
             self._changed.notify()
 
     def _loop(self) -> None:
@@ -140,7 +151,7 @@ class RunningEngine:
         with self._changed:
             ended = self._scheduler.collect()
             admitted = self._scheduler.admit()
-            pieces = self._scheduler.schedule()
+            self._computing = pieces = self._scheduler.schedule()
         for task in ended:
             self._finish(task, [])
         for task in admitted:
@@ -157,7 +168,10 @@ class RunningEngine:
             for task in failed:
                 self._finish(task, [])
             return
-        for piece, token in zip(pieces, drawn, strict=True):
+        finally:
+            with self._changed:
+                self._computing = ()
+        for piece, token in zip(pieces, drawn or (), strict=drawn is not None):
             self._postprocess(piece, token)
 
     def _postprocess(self, piece: Piece, token: int | None) -> None:

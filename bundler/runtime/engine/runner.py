@@ -22,6 +22,7 @@ class LlamaRunner:
         self._samplers: dict[int, Sampler] = {}
         self.is_end = model.vocabulary.is_end
         self.keep = context.keep
+        self.interrupt = context.interrupt
 
     def valid(self, tokens: Sequence[int]) -> bool:
         return not tokens or (min(tokens) >= 0 and max(tokens) < self._model.vocabulary.size)
@@ -29,13 +30,14 @@ class LlamaRunner:
     def begin(self, slot: int, job: Job) -> None:
         self._samplers[slot] = Sampler(self._model, job.sampling, job.prompt, self._context_length)
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None]:
+    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
         batch = self._batch
         batch.clear()
         ends = [
             batch.add(piece.slot.index, piece.tokens, piece.position, want_logits=piece.samples) for piece in pieces
         ]
-        self._context.decode(batch)
+        if not self._context.decode(batch):
+            return None
         return [
             self._samplers[piece.slot.index].sample(self._context, end) if piece.samples else None
             for piece, end in zip(pieces, ends, strict=True)

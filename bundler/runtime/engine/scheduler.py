@@ -12,11 +12,11 @@ from itertools import takewhile
 
 from bundler.runtime.engine.interface import EngineReason, Job, Overloaded, PromptTooLong
 
-REUSE_STEP = 32
-"""A cached prefix is used up to a multiple of this many tokens, and at least as many are computed anew.
+CHUNK = 64
+"""Prompts are cut at multiples of this many tokens, and a piece of a prompt is no shorter where that can be.
 
-The same tokens computed in a batch of one and in a batch of many differ in their last bits. With this step the end of a
-prompt is computed alike whether its beginning was cached or not, so a seed gives the same answer both times.
+The same tokens computed in small and in large batches differ in their last bits. ggml's CPU attention takes another
+path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
 """
 
 Keep = Callable[[int, int], int]
@@ -35,6 +35,8 @@ class Task:
         """Most tokens, prompt and answer together."""
         if job.max_tokens is not None:
             self.limit = min(self.limit, self.prompt_tokens + max(0, job.max_tokens))
+        self.exact = job.sampling.seed is not None or job.sampling.temperature <= 0
+        """Whether the same answer is expected from the same job: then only what was computed in CHUNKs is reused."""
         self.cached = 0
         self.slot: Slot | None = None
         self.cancelled = False
@@ -53,6 +55,8 @@ class Slot:
         self.index = index
         self.tokens: list[int] = []
         """Those whose state is in the cache."""
+        self.exact = 0
+        """Of these, the first so many were computed in whole CHUNKs and apart from other sequences."""
         self.task: Task | None = None
         self.last_used = 0
 
@@ -66,6 +70,8 @@ class Piece:
         self.tokens = tokens
         self.position = position
         self.samples = samples
+        self.alone = False
+        """Whether nothing else is computed in the same step."""
 
 
 class Scheduler:
@@ -167,15 +173,14 @@ class Scheduler:
         if pieces:
             budget = min(budget, self._mixed_batch)
         for index, (missing, _, task, slot) in enumerate(sorted(prefills, key=lambda entry: entry[:2])):
-            share = max(budget // (len(prefills) - index), REUSE_STEP)
-            count = min(missing, share, budget)
-            if count < missing:
-                count = count // REUSE_STEP * REUSE_STEP
-            if count <= 0:
+            count = _cut(missing, min(budget, max(budget // (len(prefills) - index), CHUNK)))
+            if not count:
                 continue
             budget -= count
             begin = len(slot.tokens)
             pieces.append(Piece(task, slot, task.tokens[begin : begin + count], begin, count == missing))
+        if len(pieces) == 1:
+            pieces[0].alone = True
         return pieces
 
     def advance(self, piece: Piece, token: int | None, ends: bool) -> None:
@@ -183,7 +188,10 @@ class Scheduler:
 
         A task that ends has its `reason` set and is out of its slot.
         """
-        piece.slot.tokens.extend(piece.tokens)
+        slot = piece.slot
+        slot.tokens.extend(piece.tokens)
+        if piece.alone and piece.position == slot.exact:
+            slot.exact += len(piece.tokens) // CHUNK * CHUNK
         if token is None:
             return
         task = piece.task
@@ -206,7 +214,10 @@ class Scheduler:
         return failed
 
     def _place(self, task: Task, slot: Slot, common: int) -> None:
-        reusable = max(0, (min(common, len(task.tokens) - REUSE_STEP)) // REUSE_STEP * REUSE_STEP)
+        if task.exact:
+            reusable = max(0, min(common, slot.exact, task.prompt_tokens - CHUNK)) // CHUNK * CHUNK
+        else:
+            reusable = min(common, task.prompt_tokens - 1)
         self._trim(slot, reusable)
         task.cached = len(slot.tokens)
         task.slot, slot.task = slot, task
@@ -221,6 +232,7 @@ class Scheduler:
         if length == len(slot.tokens) and length > 0:
             return
         del slot.tokens[self._keep(slot.index, length) :]
+        slot.exact = min(slot.exact, len(slot.tokens) // CHUNK * CHUNK)
 
     def _release(self, task: Task) -> None:
         if task.slot is not None:
@@ -228,6 +240,13 @@ class Scheduler:
             task.slot.last_used = self._uses
             task.slot.task = None
             task.slot = None
+
+
+def _cut(missing: int, most: int) -> int:
+    """How many of a prompt's `missing` tokens to compute now: all, or whole CHUNKs that leave one CHUNK at least."""
+    if missing <= most:
+        return missing
+    return min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
 
 
 def _best_slot(free: Sequence[Slot], prompt: Sequence[int]) -> tuple[Slot, int]:

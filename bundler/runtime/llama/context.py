@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from bundler.errors import BundleError
 from bundler.runtime.llama.model import Model
 
 _MOST_THREADS = 512
+_DONE, _NO_ROOM, _ABORTED = 0, 1, 2
+_GO_ON, _STOP = b"0", b"1"
 
 
 class Batch:
@@ -87,6 +90,8 @@ class Context:
         self._decode = binding.llama_decode
         self._memory = binding.llama_get_memory(pointer)
         self._threads = _ThreadPool(model, pointer, threads)
+        self._stop = ctypes.create_string_buffer(_GO_ON)
+        self._watch_stop()
 
     def close(self) -> None:
         """Free everything, the threads too. Safe to call twice."""
@@ -96,16 +101,33 @@ class Context:
             self._threads.close()
             self.pointer = None
 
-    def decode(self, batch: Batch) -> None:
-        """Compute a batch; other Python threads run meanwhile.
+    def decode(self, batch: Batch) -> bool:
+        """Compute a batch; other Python threads run meanwhile. False: interrupted, the cache is as it was.
 
         Raises:
             BundleError: there is no room for it in the cache, or the computation failed.
         """
+        self.model.library.log.clear()
         status = self._decode(self.pointer, batch.struct)
-        if status != 0:
-            cause = "the cache is full" if status == 1 else self.model.library.log.cause()
-            raise BundleError(f"failed to compute {len(batch)} tokens: {cause}")
+        self._stop.value = _GO_ON
+        if status in (_DONE, _ABORTED):
+            return bool(status == _DONE)
+        cause = "the cache is full" if status == _NO_ROOM else self.model.library.log.cause()
+        raise BundleError(f"failed to compute {len(batch)} tokens: {cause}")
+
+    def interrupt(self) -> None:
+        """End a `decode` of another thread soon; without one, the next."""
+        self._stop.value = _STOP
+
+    def _watch_stop(self) -> None:
+        """Have llama.cpp look at `_stop` after each operation of a graph.
+
+        The callback is the C library's `atoi`, which reads the buffer's digit: one in Python would need the GIL.
+        """
+        libc = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+        binding = self.model.library.binding
+        callback = ctypes.cast(libc.atoi, binding.ggml_abort_callback)
+        binding.llama_set_abort_callback(self.pointer, callback, ctypes.addressof(self._stop))
 
     def keep(self, sequence: int, length: int) -> int:
         """Trim a sequence to its first `length` tokens; returns how many remain.

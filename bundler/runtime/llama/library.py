@@ -58,11 +58,11 @@ class Log:
         return round(sum(map(float, found)) * (1 << 20))
 
     def cause(self) -> str:
-        """Why the last operation failed, as llama.cpp put it; its functions' names are left out."""
-        for line in self.errors:
-            if "error loading model: " in line:
-                return line.partition("error loading model: ")[2]
-        return self.errors[0].partition(": ")[2] or self.errors[0] if self.errors else "llama.cpp does not say why"
+        """Why the last operation failed: the first error that llama.cpp logged, without its function's name."""
+        if not self.errors:
+            return "llama.cpp does not say why"
+        line = self.errors[0]
+        return line.partition("error loading model: ")[2] or line.partition(": ")[2] or line
 
 
 class Library:

@@ -45,7 +45,10 @@ class Model:
         with _Stream(descriptor, offset) as stream:
             pointer = binding.llama_model_load_from_file_ptr(stream, parameters)
         if not pointer:
-            raise BundleError(f"failed to load the model: {library.log.cause()}")
+            raise BundleError(
+                f"failed to load the model: {library.log.cause()}",
+                "the file is damaged, cut short, or of a kind that this version of llama.cpp does not know",
+            )
         self.library = library
         self.pointer = pointer
         self.vocabulary = LlamaVocabulary(library, binding.llama_model_get_vocab(pointer))
