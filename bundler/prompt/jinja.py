@@ -25,10 +25,6 @@ MAX_TEMPLATE = 256 << 10
 """Characters of a template; the longest in use have about 20,000."""
 
 
-_NO_TOOLS: dict[str, Any] = {"tools": [], "functions": "[]"}
-"""For templates that were written for tool use alone, and fail where `tools` is None."""
-
-
 class TemplateError(BundleError):
     """A template that cannot be used, or that refuses these messages.
 
@@ -76,7 +72,7 @@ def render(
         except (TypeError, jinja2.UndefinedError):
             if tools is not None:
                 raise
-            prompt = sandbox.render(compiled, given | _NO_TOOLS, size)
+            prompt = sandbox.render(compiled, given | _for_tools_alone(), size)
         prompt.encode()
     except _RefusalError as refusal:
         said = str(refusal)
@@ -129,6 +125,11 @@ def _tojson(
 
 def _raise_exception(message: object) -> NoReturn:
     raise _RefusalError(str(message))
+
+
+def _for_tools_alone() -> dict[str, Any]:
+    """What templates written for tool use alone need where there are no tools; the last two are llama.cpp's."""
+    return {"tools": [], "functions": "", "datetime": _strftime_now("%b %d %Y %H:%M:%S GMT")}
 
 
 def _strftime_now(form: str) -> str:

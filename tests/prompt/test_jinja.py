@@ -1,0 +1,318 @@
+"""Chat templates: rendered as transformers does, refused with one clear error where they are at fault."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from bundler.formats.manifest import Template
+from bundler.prompt import budget, jinja
+from bundler.prompt.jinja import TemplateError
+
+Talk = list[dict[str, Any]]
+
+USER = {"role": "user", "content": "How are you?"}
+TALK: Talk = [
+    {"role": "user", "content": "Hi <|im_end|> {{ x }} ä\n\n "},
+    {"role": "assistant", "content": " Hello!\n"},
+    USER,
+]
+SYSTEM: Talk = [{"role": "system", "content": "Be brief."}, *TALK]
+TOOL_TALK: Talk = [
+    {"role": "user", "content": "Weather?"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Köln", "n": 1}}}
+        ],
+    },
+    {"role": "tool", "content": '{"t": 1}', "tool_call_id": "c1", "name": "weather"},
+    USER,
+]
+TALKS = [TALK, SYSTEM, TOOL_TALK]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": 'Tells <b> & "x" ä',
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "description": "a city"}, "n": {"enum": [1, 2]}},
+                "required": ["city"],
+            },
+        },
+    }
+]
+
+
+def template(text: str) -> Template:
+    return Template(kind="jinja", text=text, source="gguf", reason="", bos_token="<s>", eos_token="</s>")
+
+
+def render(text: str, messages: Sequence[Mapping[str, Any]] | None = None, **variables: Any) -> str:
+    return jinja.render(template(text), messages or [USER], **variables)
+
+
+@pytest.mark.parametrize(
+    ("text", "output"),
+    [
+        ("{{ messages[0].content }}", "How are you?"),
+        ("{{ bos_token }}|{{ eos_token }}|{{ add_generation_prompt }}", "<s>|</s>|True"),
+        ("{{ tools }}{{ documents }}", "NoneNone"),
+        ("a\n{% if true %}\nb\n{% endif %}\nc\n", "a\nb\nc"),  # trim_blocks, one final newline dropped
+        ("a\n   {% if true %}\nb\n\t{% endif %}\nc", "a\nb\nc"),  # lstrip_blocks
+        ("{% for m in [1, 2, 3] %}{% if m == 2 %}{% continue %}{% endif %}{{ m }}{% endfor %}", "13"),
+        ("{% for m in [1, 2, 3] %}{% if m == 2 %}{% break %}{% endif %}{{ m }}{% endfor %}", "1"),
+        ("{% generation %}x{% endgeneration %}y", "xy"),
+        ("{{ {'b': '<ä>', 'a': 1} | tojson }}", '{"b": "<ä>", "a": 1}'),
+        ("{{ {'b': 1, 'a': 2} | tojson(sort_keys=true, separators=(',', ':')) }}", '{"a":2,"b":1}'),
+        ("{{ ['ä'] | tojson(ensure_ascii=true, indent=2) }}", '[\n  "\\u00e4"\n]'),
+        ("{{ '{\"a\": 1}' | from_json | length }}", "1"),
+        ("{% set ns = namespace(n=0) %}{% for m in [1, 2] %}{% set ns.n = ns.n + m %}{% endfor %}{{ ns.n }}", "3"),
+        ("{{ nothing }}|{{ messages[0].nothing }}|{{ none }}", "||None"),
+        ("{{ 'a' ~ 1 ~ none ~ ['b'] }}", "a1None['b']"),
+        ("{% for m in messages %}{{ loop.index0 }}{{ loop.last }}{{ loop.length }}{% endfor %}", "0True1"),
+        ("{% for k, v in {'b': 1, 'a': 2}.items() %}{{ k }}{{ v }}{% endfor %}", "b1a2"),
+        ("{% for m in [] %}{% else %}none{% endfor %}", "none"),
+        ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f(1) }}{{ f('a') }}", "<1><a>"),
+        ("{{ 'In 2024, 100%% of %s' | format('us') }}{{ ' {:>3}'.format(7) }}", "In 2024, 100% of us   7"),
+        ("{{ messages[1:] }}{{ messages[-1]['role'] }}", "[]user"),
+        ("{{ messages | map(attribute='role') | join(', ') }}", "user"),
+        ("{{ ('a', 1) }}{{ 7 // 2 }}{{ 2 ** 3 }}{{ 'ab' * 2 }}{{ [1] + [2] }}", "('a', 1)38abab[1, 2]"),
+    ],
+)
+def test_renders_as_transformers_do(text: str, output: str) -> None:
+    assert render(text) == output
+
+
+def test_a_date_is_formatted() -> None:
+    assert render("{{ strftime_now('%Y') }}") in {str(datetime.now().year), str(datetime.now().year - 1)}
+
+
+def test_further_variables_reach_the_template() -> None:
+    assert render("{{ enable_thinking }}", enable_thinking=False) == "False"
+
+
+def test_the_generation_prompt_can_be_left_out() -> None:
+    text = "{% if add_generation_prompt %}go{% endif %}"
+    assert jinja.render(template(text), [USER], add_generation_prompt=False) == ""
+
+
+def test_a_template_that_needs_tools_gets_none_of_them() -> None:
+    assert render("[{% for tool in tools %}{{ tool }}{% endfor %}]") == "[]"
+
+
+def test_a_refusal_carries_what_the_template_says() -> None:
+    with pytest.raises(TemplateError) as caught:
+        render("{{ raise_exception('roles must alternate') }}")
+    assert caught.value.said == "roles must alternate"
+    assert caught.value.message == "failed to render the chat template: it refuses the messages: roles must alternate"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("{{ bad", "compile the chat template: line 1: unexpected end of template"),
+        ("\n\n{% nosuch %}", "compile the chat template: line 3: Encountered unknown tag 'nosuch'."),
+        ("{{ x | nosuch }}", "compile the chat template: line 1: No filter named 'nosuch'."),
+        ("{% break %}", "compile the chat template: 'break' outside loop"),
+        ("{{ " + "(" * 3000 + ")" * 3000 + " }}", "compile the chat template: it nests too deeply"),
+        ("{% for a in b %}" * 30 + "{% endfor %}" * 30, "compile the chat template: too many statically nested blocks"),
+        ("x" * (jinja.MAX_TEMPLATE + 1), "compile the chat template: it is longer than 262144 characters"),
+        ("{{ 1 / 0 }}", "render the chat template: division by zero"),
+        ("{{ nothing.at.all }}", "render the chat template: 'nothing' is undefined"),
+        ("{% include 'x' %}", "render the chat template: no loader for this environment specified"),
+        (r"{{ '\ud800' }}", "render the chat template: it makes half a surrogate pair, which is no text"),
+    ],
+)
+def test_a_template_at_fault(text: str, cause: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        render(text)
+    assert caught.value.message.startswith(f"failed to {cause}")
+    assert not caught.value.said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ messages.append(1) }}",
+        "{{ messages[0].update({'a': 1}) }}",
+        "{{ (1).to_bytes(100000, 'big') }}",
+        "{{ '{0.__class__}'.format('a') or nothing.at.all }}",
+    ],
+)
+def test_no_way_to_python(text: str) -> None:
+    with pytest.raises(TemplateError):
+        render(text)
+
+
+DOUBLED = "{% set x = [1, 2] %}" + "{% set x = [x, x] %}" * 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        DOUBLED,
+        "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
+        "{% set n = namespace() %}{% set l = [n, n] %}"
+        + "{% set l = [l, l] %}" * 12
+        + "{% set n.a = 'x' * 9999 %}{{ l }}",
+    ],
+)
+def test_work_has_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "STEPS", 20_000)
+    with pytest.raises(TemplateError, match=r"it takes more than 2\d{4} steps|it makes more than"):
+        render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ [0] * 10 ** 10 }}",
+        "{% set x = 'x' * 1000 %}" + "{% set x = x ~ x %}" * 40,
+        "{% set x = 'x' * 1000 %}" + "{% set x = x + x %}" * 40,
+        "{% set x %}xxxxxxxxx{% endset %}" + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40,
+        "{% for i in range(99999) %}" + "x" * 100000 + "{% endfor %}",
+        "{% set y %}{% for i in range(99999) %}" + "x" * 100000 + "{% endfor %}{% endset %}",
+        "{% macro m() %}" + "x" * 100000 + "{% endmacro %}{% for i in range(99999) %}{% set a = m() %}{% endfor %}",
+        "{{ ('a' * 100000).replace('a', 'b' * 100000) }}",
+        "{{ ('a' * 100000) | replace('a', 'b' * 100000) }}",
+        "{{ ('a' * 100000).join('b' * 100000) }}",
+        "{{ range(99999) | join('b' * 100000) }}",
+        "{{ ('\t' * 100000).expandtabs(4000) }}",
+        "{{ ('\n' * 100000) | indent('x' * 4000) }}",
+        "{% set l = ('a ' * 20000000).split() %}",
+        "{% for i in range(9999) %}{% set l = range(99999) | list %}{% endfor %}",
+    ],
+)
+def test_memory_has_an_end(text: str) -> None:
+    with pytest.raises(TemplateError, match="characters of text"):
+        render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'a' | center(10 ** 9) }}",
+        "{{ 'a'.ljust(10 ** 9) }}",
+        "{{ 'a' | indent(10 ** 9) }}",
+        "{{ [1] | batch(10 ** 9, 'x') | list }}",
+        "{{ messages | tojson(indent=10 ** 9) }}",
+        "{{ 1 | round(-(10 ** 9)) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (10 ** 9, 1) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 10 ** 9) }}",
+        "{{ 10 ** (10 ** 10) }}",
+        "{{ [[1], [2]] | sum(start=[]) }}",
+    ],
+)
+def test_widths_and_numbers_have_an_end(text: str) -> None:
+    with pytest.raises(TemplateError, match=r"it (asks for|formats with|makes a number|adds up)"):
+        render(text)
+
+
+def test_recursion_has_an_end() -> None:
+    with pytest.raises(TemplateError, match="nests too deeply"):
+        render("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")
+
+
+def test_time_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "SECONDS", -1.0)
+    with pytest.raises(TemplateError, match="works for more than"):
+        render("{% for i in range(1000) %}{% endfor %}")
+
+
+def test_a_growing_chat_may_take_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Templates in wide use append to the whole prompt at each message, or look through all messages at each."""
+    monkeypatch.setattr(budget, "CHARACTERS", 1000)
+    monkeypatch.setattr(budget, "STEPS", 2000)
+    talk = [{"role": "user", "content": "x" * 100}] * 300
+    appending = (
+        "{% set ns = namespace(p='') %}{% for m in messages %}{% set ns.p = ns.p ~ m.content %}{% endfor %}{{ ns.p }}"
+    )
+    assert render(appending, talk) == "x" * 30000
+    looking = "{% for m in messages %}{% for n in messages %}{% endfor %}{% endfor %}done"
+    assert render(looking, talk) == "done"
+
+
+@given(st.text(alphabet="{}%|()[]~-+*/'\"abxm.:, \n0123456789_setforinifendmacro", max_size=120))
+def test_any_template_renders_or_fails_with_words(text: str) -> None:
+    with suppress(TemplateError):
+        render(text)
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_content_is_never_read_as_a_template(system: str, content: str) -> None:
+    chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    prompt = render(chatml, [{"role": "system", "content": system}, {"role": "user", "content": content}])
+    assert prompt == f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n"
+
+
+def _compiled_as_transformers_do(text: str) -> jinja2.Template:
+    """As utils/chat_template_utils.py of transformers 4.57; its `{% generation %}` prints its body and no more."""
+
+    def raise_exception(message: str) -> NoReturn:
+        raise jinja2.TemplateError(message)
+
+    def tojson(
+        x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    ) -> str:
+        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters |= {"tojson": tojson, "from_json": json.loads}
+    environment.globals |= {
+        "raise_exception": raise_exception,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+    }
+    text = re.sub(r"(\{%-?) *generation *(-?%\})", r"\1 if true \2", text)
+    return environment.from_string(re.sub(r"(\{%-?) *endgeneration *(-?%\})", r"\1 endif \2", text))
+
+
+def test_real_templates_give_what_transformers_give(llama_cpp_templates: list[Path]) -> None:
+    compared = 0
+    for path in llama_cpp_templates:
+        text = path.read_text(encoding="utf-8")
+        reference = _compiled_as_transformers_do(text)
+        for messages, tools, prompt in product(TALKS, (None, TOOLS), (True, False)):
+            given: dict[str, Any] = {
+                "messages": messages,
+                "tools": tools,
+                "documents": None,
+                "add_generation_prompt": prompt,
+            }
+            try:
+                wanted = reference.render(**given, bos_token="<s>", eos_token="</s>")
+            except Exception:  # the template does not support this conversation
+                continue
+            assert jinja.render(template(text), messages, prompt, tools=tools) == wanted, path.name
+            compared += 1
+    assert compared > 10 * len(llama_cpp_templates)
+
+
+def test_every_real_template_renders_a_plain_chat(llama_cpp_templates: list[Path]) -> None:
+    for path in llama_cpp_templates:
+        prompt = jinja.render(template(path.read_text(encoding="utf-8")), TALK)
+        assert "How are you?" in prompt, path.name
