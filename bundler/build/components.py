@@ -82,8 +82,32 @@ def of_python() -> Component:
     return Component("CPython", version, "Python-2.0", f"pkg:generic/cpython@{version}", text)
 
 
-def of_launcher() -> list[Component]:
-    return []
+def of_launcher(environment: Path, zstd_version: str, zstd_license: str, target: str) -> list[Component]:
+    """What is linked into the launcher: zstd's decoder, and the C library that comes with Zig.
+
+    `environment` holds the `ziglang` package; `zstd_version` is that of PyPI's `zstandard`, whose sdist holds zstd.
+    """
+    zig = next(environment.glob("**/site-packages/ziglang"))
+    (version,) = {item.version for item in distributions(path=[str(zig.parent)]) if item.name == "ziglang"}
+    found = [
+        Component(
+            "zstd",
+            f"as in zstandard {zstd_version}",
+            "BSD-3-Clause",
+            f"pkg:generic/zstd?vendored-by=zstandard%40{zstd_version}",
+            zstd_license,
+        ),
+        Component("zig", version, "MIT", f"pkg:pypi/ziglang@{version}", _texts([zig / "LICENSE"])),
+    ]
+    for system, name, license_id, file in (
+        ("linux", "musl", "MIT", "musl/COPYRIGHT"),
+        ("windows", "mingw-w64", "ZPL-2.1", "mingw/COPYING"),
+    ):
+        if target.startswith(system):
+            purl = f"pkg:generic/{name}?vendored-by=ziglang%40{version}"
+            text = _texts([zig / "lib" / "libc" / file])
+            found.append(Component(name, f"as in ziglang {version}", license_id, purl, text))
+    return found
 
 
 def of_system(libraries: Iterable[Path]) -> list[Component]:

@@ -18,7 +18,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.build import cache, compiler, locks, toolchain
+from bundler.build import cache, compiler, locks, sdists, toolchain
 from bundler.build.progress import Progress
 from bundler.errors import BundleError
 
@@ -120,7 +120,7 @@ def source(progress: Progress) -> Path:
         return folder
     with cache.locked(folder):
         if not folder.is_dir():
-            archive = _download(digest, progress)
+            archive = sdists.archive("llamacpp", "cmake", progress)
             with progress.stage("Unpacking the source of llama.cpp"), cache.replacing(folder) as work:
                 with tarfile.open(archive) as tar:
                     tar.extractall(work, filter="data")
@@ -134,38 +134,6 @@ def source(progress: Progress) -> Path:
 def _pin() -> locks.Pin:
     (pin,) = locks.read(locks.path("llamacpp"))
     return pin
-
-
-def _download(digest: str, progress: Progress) -> Path:
-    archive = cache.folder("downloads") / f"llama_cpp_python-{version()}-{digest[:16]}.tar.gz"
-    if archive.exists() and _sha256(archive) == digest:
-        return archive
-    environment = toolchain.environment(locks.path("cmake"))
-    with progress.stage("Downloading llama-cpp-python"), cache.replacing(archive.with_suffix(".folder")) as work:
-        command = [
-            str(toolchain.program(environment, "python")),
-            *("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"),
-            *("--no-binary", "llama-cpp-python", "--require-hashes", "--dest", str(work)),
-            *("--requirement", str(locks.path("llamacpp"))),
-        ]
-        path = os.pathsep.join([str(toolchain.program(environment, "python").parent), os.environ.get("PATH", "")])
-        result = subprocess.run(
-            command, env={**os.environ, "PATH": path, "CMAKE_ARGS": "-DLLAMA_BUILD=OFF"}, capture_output=True, text=True
-        )
-        if result.returncode != 0:
-            raise BundleError(
-                f"failed to download llama-cpp-python {version()}: {_last_line(result.stderr)}",
-                "connect to a package index once (pip's own settings apply); later builds need no network",
-            )
-        (downloaded,) = work.iterdir()
-        downloaded.replace(archive)
-    if (found := _sha256(archive)) != digest:
-        archive.unlink()
-        raise BundleError(
-            f"failed to download llama-cpp-python {version()}: its sha256 is {found}, expected {digest}",
-            "the package index gave another file than the pinned one; use one that mirrors PyPI",
-        )
-    return archive
 
 
 def _compile(tree: Path, targets: list[str], title: str, progress: Progress) -> Path:
@@ -237,13 +205,3 @@ def _failed(what: str, log: Path) -> BundleError:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     cause = next((line for line in lines if re.search(r"\b(fatal )?error\b", line, re.IGNORECASE)), lines[-1:] or [""])
     return BundleError(f"failed to {what}: {cause if isinstance(cause, str) else cause[0]}", f"the whole log is {log}")
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.startswith("ERROR")] or text.strip().splitlines() or [""]
-    return lines[-1].removeprefix("ERROR: ")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -77,7 +77,7 @@ def build(folder: Path, facts: dict[str, str], progress: Progress) -> None:
     target = targets.host()
     library = llamacpp.build(progress)
     sdist = llamacpp.source(progress)
-    program = launcher.build_launcher(target, cache.root())
+    program = launcher.build_launcher(target, cache.root(), progress)
     with tempfile.TemporaryDirectory(prefix="freeze-", dir=cache.folder("work")) as work:
         frozen = freeze.freeze(sdist, Path(work), progress)
         root = Path(work) / "root"
@@ -148,7 +148,12 @@ def _components(frozen: freeze.Frozen, brought: libc.Libc | None, sdist: Path) -
         *components.of_llama_cpp(sdist, llamacpp.version()),
         *components.of_packages(environment, frozen.modules - {"bundler", "llama_cpp"}),
         *components.of_system(libraries),
-        *components.of_launcher(),
+        *components.of_launcher(
+            toolchain.environment(locks.path("launcher")),
+            locks.read(locks.path("zstandard"))[0].version,
+            launcher.zstd_license(),
+            targets.host(),
+        ),
     ]
 
 
