@@ -19,15 +19,15 @@ from bundler.build import cache, locks, sdists, toolchain
 from bundler.build.progress import Progress, Silent
 from bundler.errors import BundleError
 
-_ZIG_TARGETS = {
-    "linux-x86_64": "x86_64-linux-musl",
-    "linux-aarch64": "aarch64-linux-musl",
-    "windows-x86_64": "x86_64-windows-gnu",
-    "macos-arm64": "aarch64-macos.11.0",
-    "macos-x86_64": "x86_64-macos.11.0",
+_TARGET_OPTIONS = {
+    "linux-x86_64": ("-target", "x86_64-linux-musl", "-static"),
+    "linux-aarch64": ("-target", "aarch64-linux-musl", "-static"),
+    "windows-x86_64": ("-target", "x86_64-windows-gnu"),
+    "macos-arm64": ("-target", "aarch64-macos.11.0"),
+    "macos-x86_64": ("-target", "x86_64-macos.11.0"),
 }
 _OPTIONS = (
-    *("-std=gnu11", "-O2", "-s", "-static", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
+    *("-std=gnu11", "-O2", "-s", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
     *("-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Werror"),
     *("-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64"),
 )
@@ -57,7 +57,7 @@ def build_launcher(target: str, cache_root: Path, progress: Progress | None = No
 
 def _address(target: str) -> str:
     """The content address: 64 hexadecimal digits over everything that decides the launcher's bytes."""
-    parts = [target, _ZIG_TARGETS[target], *_OPTIONS, *map(repr, _DECODER_LACKS)]
+    parts = [target, *_TARGET_OPTIONS[target], *_OPTIONS, *map(repr, _DECODER_LACKS)]
     parts += [repr(pin) for name in (_TOOLS, _ZSTD) for pin in locks.read(locks.path(name))]
     parts += [f"{path.name} {path.read_text(encoding='utf-8')}" for path in _sources("*.[ch]")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -77,18 +77,12 @@ def _compile(target: str, program: Path, progress: Progress) -> None:
     ):
         _lay_out(Path(work), archive, target)
         # Relative names only: no path of this machine can get into the program.
-        command = [
-            str(python),
-            "-m",
-            "ziglang",
-            "cc",
-            "-target",
-            _ZIG_TARGETS[target],
-            f'-DTARGET="{target}"',
-            *_OPTIONS,
-        ]
+        inputs = ("-isystem", "zstd", "-I.", "all.c", "zstd/decoder.c")
         result = subprocess.run(
-            [*command, "-isystem", "zstd", "-I.", "all.c", "zstd/decoder.c", "-o", program.name],
+            [
+                *(python, "-m", "ziglang", "cc", *_TARGET_OPTIONS[target], *_OPTIONS, f'-DTARGET="{target}"'),
+                *(*inputs, "-o", program.name),
+            ],
             cwd=work,
             env={**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache.folder("zig")), "ZIG_LOCAL_CACHE_DIR": "zig"},
             capture_output=True,
