@@ -5,6 +5,7 @@ The hidden ones are called by programs, in children, and so import nothing but w
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -24,5 +25,16 @@ def main() -> int:
     return cli.main(sys.argv[1:])
 
 
+def leave(code: int) -> None:
+    """End at once: a thread may be inside llama.cpp, whose libraries an ordinary exit would take down under it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            code = code or 1
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def model_line(model: Model) -> str:
 
 def listening(bundle: BundleFile, place: Listening) -> None:
     """The first lines of a server, printed as soon as it has its port."""
-    say(f"{bundle.manifest.name}  {model_line(bundle.model)}")
-    say(f"listening on {place.url}")
+    _tell(f"{bundle.manifest.name}  {model_line(bundle.model)}")
+    _tell(f"listening on {place.url}")
     if place.moved:
-        say(f"  ({place.moved}; {place.port} is the next one that was free)")
-    say("  open it in a browser to chat; OpenAI clients use it with /v1")
+        _tell(f"  ({place.moved}; {place.port} is the next one that was free)")
+    _tell("  open it in a browser to chat; OpenAI clients use it with /v1")
 
 
 def open_to_network(place: Listening) -> None:
@@ -64,7 +65,7 @@ def ready(facts: LoadFacts, seconds: float) -> None:
     """What was decided while loading, with what it costs."""
     conversations = f" for each of {facts.parallel} conversations" if facts.parallel > 1 else ""
     threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
-    say(
+    _tell(
         f"ready after {seconds:.2f} s: {facts.context_length:,} tokens of context{conversations} "
         f"({size(facts.context_size)}), {threads}; Ctrl-C stops it"
     )
@@ -78,6 +79,12 @@ def running(name: str, url: str) -> None:
 def say(line: str) -> None:
     """A line on stdout, at once, also into a pipe."""
     print(line, flush=True)
+
+
+def _tell(line: str) -> None:
+    """A line that a server goes on without, where nobody reads its output any more."""
+    with suppress(BrokenPipeError):
+        say(line)
 
 
 class ProgressLine:

@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import uvicorn
+import uvicorn.lifespan.off  # uvicorn finds it by name, which a freezer cannot see
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _STREAMS_END_SECONDS = 5
 
@@ -25,8 +27,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                loop="asyncio",
-                http="h11",
+                http=H11Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TextIO
@@ -59,15 +58,13 @@ def run(
         asyncio.run(_answer(service, _request(question, values, service.defaults), progress))
     finally:
         progress.clear()
-        if startup.running:
-            sys.stdout.flush()
-            sys.stderr.flush()
     return 0
 
 
 async def _answer(service: Service, request: Request, progress: ProgressLine) -> None:
     text = ""
     try:
+        await service.startup.wait()
         async with aclosing(service.answer(request)) as events:
             async for event in events:
                 if isinstance(event, Delta):

@@ -6,7 +6,6 @@ Nothing here polls: an idle server sleeps.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -68,10 +67,8 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
 
     server.run_on(place.socket, started, service.close)
     progress.clear()
-    if startup.running:
-        sys.stdout.flush()
-        os._exit(0)  # a thread is inside llama.cpp's loader, which no ordinary exit would wait for
-    startup.outcome.result()
+    if not startup.running:
+        startup.outcome.result()
     return 0
 
 
