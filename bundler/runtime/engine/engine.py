@@ -142,6 +142,7 @@ class RunningEngine:
         with self._changed:
             self._closed_because = message
             orphans = [*self._scheduler.waiting, *self._scheduler.running]
+        self._runs.clear()
         for task in orphans:
             task.reason, task.error = "failed", message
             self._finish(task, [])
