@@ -46,7 +46,7 @@ def build_launcher(target: str, cache_root: Path, progress: Progress | None = No
     Raises:
         BundleError: Zig or the source of zstd cannot be had, or the compilation failed.
     """
-    folder = cache_root / "build" / "launchers" / f"{target}-{_address(target)[:16]}"
+    folder = cache_root / "build" / "launchers" / f"{target}-{key(target)[:16]}"
     program = folder / ("launcher.exe" if target.startswith("windows-") else "launcher")
     if not program.exists():
         with cache.locked(folder):
@@ -55,7 +55,7 @@ def build_launcher(target: str, cache_root: Path, progress: Progress | None = No
     return program
 
 
-def _address(target: str) -> str:
+def key(target: str) -> str:
     """The content address: 64 hexadecimal digits over everything that decides the launcher's bytes."""
     parts = [target, *_TARGET_OPTIONS[target], *_OPTIONS, *map(repr, _DECODER_LACKS)]
     parts += [repr(pin) for name in (_TOOLS, _ZSTD) for pin in locks.read(locks.path(name))]

@@ -45,7 +45,7 @@ _RECIPE = ("closure", "components", "elf", "freeze", "libc", "pack", "sbom", "ta
 
 
 def inputs() -> dict[str, str]:
-    """Everything that the pack of this machine is made from, by name; takes milliseconds once a launcher is built.
+    """Everything that the pack of this machine is made from, by name; takes milliseconds.
 
     Raises:
         BundleError: something that building needs is missing.
@@ -59,7 +59,7 @@ def inputs() -> dict[str, str]:
         "application": freeze.key(),
         "llama.cpp": llamacpp.key(),
         "python": f"{sys.version} {platform.machine()}",
-        "launcher": _sha256(launcher.build_launcher(target, cache.root())),
+        "launcher": launcher.key(target),
         "recipe": _digest([Path(__file__).with_name(f"{name}.py") for name in _RECIPE]),
     }
     if sys.platform == "linux":
