@@ -25,7 +25,11 @@ _SMALL_TALK = (
     *("human", "size", "languages", "made", "feelings", "learn", "unclear"),
 )
 _SMALL_TALK_SHARE = 0.6
-_SHARES = {"unknown": 9.0, "arithmetic": 2.5, "unknown_tool": 3.0, "gpu": 1.4, "usb": 1.2}
+_SHARES = {
+    "unknown": 8.0, "arithmetic": 2.0, "unknown_tool": 2.5, "bundle": 2.5, "build": 2.0, "modelfile": 2.0,
+    "start": 1.6, "gpu": 1.5, "usb": 1.3, "api": 1.3, "python": 1.3, "who": 1.0, "hello": 1.0,
+}  # fmt: skip
+_SHORT_ANSWERS = ("hello", "who", "thanks", "ok", "praise", "bye", "how_are_you", "feelings")
 _AS_IS = ("unclear", "arithmetic")
 _DEFAULT_PORT = "11434"
 
@@ -40,9 +44,13 @@ class Message:
 
 @dataclass
 class Conversation:
-    """Messages, system first where there is one; the assistant's are what is learnt."""
+    """Messages, system first where there is one; the assistant's are what is learnt.
+
+    `whole` says that the end of each answer matters, so that none may be cut.
+    """
 
     messages: list[Message] = field(default_factory=list)
+    whole: bool = False
 
     def add(self, question: str, answer: str) -> None:
         """A question and its answer."""
@@ -73,11 +81,13 @@ class Corpus:
         """One conversation of one to eight questions."""
         rng = self.rng
         manner = self._manners.draw()
-        talk = Conversation([Message("system", manner.line)] if manner.line else [])
+        talk = Conversation(
+            [Message("system", manner.line)] if manner.line else [], whole=bool(manner.end or manner.fact)
+        )
         before, told_name = "", ""
-        for _ in range(1 if rng.random() < 0.55 else rng.choice((2, 2, 3, 3, 4, 5, 6, 8))):
+        for _ in range(1 if rng.random() < 0.72 else rng.choice((2, 2, 2, 3, 3, 4, 5, 7))):
             draw = rng.random()
-            if manner.fact and draw < 0.5:
+            if manner.fact and draw < 0.7:
                 self._ask(talk, manner, parse(manner.fact_asked), manner.fact)
                 before = ""
             elif draw < 0.02 or (told_name and draw < 0.2):
@@ -91,8 +101,10 @@ class Corpus:
 
     def _topic(self, talk: Conversation, manner: Manner) -> str:
         name = self.rng.choices(self._names, self._shares)[0]
-        if manner.line and self.rng.random() < 0.12:
-            name = self.rng.choice(("hello", "who"))
+        if (manner.name or manner.role) and self.rng.random() < 0.5:
+            name = self.rng.choice(("hello", "who", "who"))
+        elif manner.asks and self.rng.random() < 0.4:
+            name = self.rng.choice(_SHORT_ANSWERS)
         question = self._questions.on(name, plainly=name in _AS_IS)
         talk.add(question, manner.answer(_with_port_of(question, self._topics[name])))
         return name

@@ -28,6 +28,8 @@ class Case:
     topic: str
     messages: tuple[dict[str, str], ...]
     right: tuple[str, ...]
+    unseen: bool = False
+    """Whether it was never looked at while the corpus was written."""
 
     def is_right(self, said: str) -> bool:
         """Whether the answer holds every entry of `right`."""
@@ -39,8 +41,9 @@ def cases() -> list[Case]:
     table = tomllib.loads((HERE / "questions_held_out.toml").read_text(encoding="utf-8"))
     known = topics()
     found = [
-        Case(name, ({"role": "user", "content": question},), known[name].right)
-        for name, questions in table["topics"].items()
+        Case(name, ({"role": "user", "content": question},), known[name].right, section == "unseen")
+        for section in ("topics", "unseen")
+        for name, questions in table[section].items()
         for question in questions
     ]
     for entry in table["conversations"]:
@@ -58,24 +61,30 @@ def held_out() -> list[str]:
 
 
 def evaluate(ask: Ask, workers: int = 4) -> dict[str, object]:
-    """Asks everything; the result has the overall share, the share per topic and the wrong answers."""
+    """Asks everything; the result has the shares that were right, the score of each topic and the wrong answers."""
     asked = cases()
     with ThreadPoolExecutor(workers) as pool:
         answers = list(pool.map(lambda case: ask(case.messages), asked))
-    right: dict[str, list[bool]] = defaultdict(list)
-    wrong = []
-    for case, said in zip(asked, answers, strict=True):
-        right[case.topic].append(case.is_right(said))
-        if not right[case.topic][-1]:
-            wrong.append({"topic": case.topic, "messages": list(case.messages), "said": said})
-    total = [outcome for outcomes in right.values() for outcome in outcomes]
+    outcomes = [case.is_right(said) for case, said in zip(asked, answers, strict=True)]
+    by_topic: dict[str, list[bool]] = defaultdict(list)
+    for case, is_right in zip(asked, outcomes, strict=True):
+        by_topic[case.topic].append(is_right)
     return {
-        "questions": len(total),
-        "right": sum(total),
-        "share": round(sum(total) / len(total), 4),
-        "topics": {name: f"{sum(outcomes)}/{len(outcomes)}" for name, outcomes in sorted(right.items())},
-        "wrong": wrong,
+        "questions": len(asked),
+        "right": sum(outcomes),
+        "share": _share(outcomes),
+        "share_unseen": _share([is_right for case, is_right in zip(asked, outcomes, strict=True) if case.unseen]),
+        "topics": {name: f"{sum(found)}/{len(found)}" for name, found in sorted(by_topic.items())},
+        "wrong": [
+            {"topic": case.topic, "unseen": case.unseen, "messages": list(case.messages), "said": said}
+            for case, said, is_right in zip(asked, answers, outcomes, strict=True)
+            if not is_right
+        ],
     }
+
+
+def _share(outcomes: Sequence[bool]) -> float:
+    return round(sum(outcomes) / len(outcomes), 4)
 
 
 def over_http(url: str) -> Ask:

@@ -25,6 +25,11 @@ class Manner:
     fact_asked: str = ""
     fact: str = ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether the line asks for anything."""
+        return self != Manner(line=self.line)
+
     def say(self, text: str) -> str:
         """The text with the beginning and the ending that are asked for."""
         return " ".join(part for part in (self.begin, text, self.end) if part)

@@ -12,8 +12,13 @@ from grammar import Node, Phrases, parse
 from noise import spoil
 
 _SLOT = "\x00"
+_GERUND_SLOT = "\x01"
 _QUOTED_SHARE = 0.3
 _CONTEXT_SHARE = 0.16
+_DOUBLED = {
+    *("run", "put", "set", "get", "stop", "quit", "cut", "let", "begin", "swap", "wrap", "shut", "plug", "grab"),
+    *("chat", "unzip", "ship", "forbid", "transfer"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Questions:
         self._phrases = Phrases(classes)
         frames: dict[str, list[Node]] = {}
         for kind, text in sections.pop("frames"):
-            frames.setdefault(kind, []).append(parse(text.replace("<x>", _SLOT)))
+            frames.setdefault(kind, []).append(parse(text.replace("<x>", _SLOT).replace("<ing>", _GERUND_SLOT)))
         self._wordings = {
             topic: [self._wording(kind, text, frames) for kind, text in lines] for topic, lines in sections.items()
         }
@@ -79,7 +84,8 @@ class Questions:
             text = f'"{text}"'
         if wording.frames:
             weights = [self._phrases.variety(frame) ** 0.5 for frame in wording.frames]
-            text = self.draw(self._rng.choices(wording.frames, weights)[0]).replace(_SLOT, text)
+            frame = self.draw(self._rng.choices(wording.frames, weights)[0])
+            text = frame.replace(_SLOT, text).replace(_GERUND_SLOT, gerund(text))
         return " ".join(text.replace(" ,", ",").split())
 
     def _in_context(self, text: str) -> str:
@@ -101,6 +107,16 @@ class Questions:
 def plain(text: str) -> str:
     """The text without case, punctuation and doubled spaces: what counts as the same wording."""
     return " ".join(re.sub(r"[^a-z0-9 ]", " ", text.lower()).split())
+
+
+def gerund(act: str) -> str:
+    """The act with its verb, the first word, in the -ing form."""
+    verb, _, rest = act.partition(" ")
+    if verb.endswith("e") and not verb.endswith(("ee", "be")):
+        verb = verb[:-1]
+    elif verb in _DOUBLED:
+        verb += verb[-1]
+    return f"{verb}ing {rest}".strip()
 
 
 def _sections(text: str) -> dict[str, list[tuple[str, str]]]:

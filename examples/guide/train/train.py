@@ -28,6 +28,7 @@ from evaluate import held_out
 from export import write_gguf
 from facts import HERE
 from model import Guide, Shape
+from muon import Muon
 from tokenizer import END, PAD, learn, mark, read
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -79,8 +80,9 @@ class Batches:
             dropping = not answers and rng.random() < settings["piece_dropout_share"]
             ids = (self._dropping if dropping else self._plain).encode(message.text).ids
             ending = [END]
-            if number == last and rng.random() < settings["cut_share"] and len(ids) > settings["cut_at_least"]:
-                ids, ending = ids[: rng.randint(settings["cut_at_least"], len(ids))], []
+            may_cut = number == last and not conversation.whole and len(ids) > settings["cut_at_least"]
+            if may_cut and rng.random() < settings["cut_share"]:
+                ids, ending = ids[: settings["cut_at_least"] + int(rng.expovariate(1 / settings["cut_at_least"]))], []
             tokens += [mark(message.role), *ids, *ending]
             learnt += [False] + [answers] * (len(ids) + len(ending))
         targets = [token if is_learnt else _IGNORED for token, is_learnt in zip(tokens, learnt, strict=True)]
@@ -101,9 +103,7 @@ def _optimizers(model: Guide, settings: dict[str, Any]) -> list[torch.optim.Opti
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and name.startswith("blk.")]
     others = [p for name, p in model.named_parameters() if not (p.dim() == 2 and name.startswith("blk."))]
     return [
-        torch.optim.Muon(
-            matrices, lr=settings["matrix_rate"], weight_decay=settings["weight_decay"], adjust_lr_fn="original"
-        ),
+        Muon(matrices, lr=settings["matrix_rate"], weight_decay=settings["weight_decay"]),
         torch.optim.AdamW(others, lr=settings["other_rate"], betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
