@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,20 +182,6 @@ def test_the_context_bounds_a_conversation(random_model: Path, libs: Path) -> No
         model.engine.submit(Job(prompt=[5] * 250, ignore_end=True, on_tokens=lambda new, end: pending.put((new, end))))
         tokens, finish = answer(pending)
         assert (finish.reason, len(tokens)) == ("length", 6)
-
-
-def test_an_engine_at_rest_sleeps(chain_model: Path, libs: Path) -> None:
-    with loaded(chain_model, libs) as model:
-        generate(model, [5])
-        thread = next(thread for thread in threading.enumerate() if thread.name == "engine")
-        stat = Path(f"/proc/self/task/{thread.native_id}/status")
-        if not stat.exists():
-            pytest.skip("no /proc on this system")
-        deadline = 200
-        while "State:\tS" not in stat.read_text() and deadline:
-            deadline -= 1
-            threading.Event().wait(0.01)
-        assert deadline
 
 
 def test_what_info_shows_of_a_model(random_model: Path, libs: Path) -> None:
