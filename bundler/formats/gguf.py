@@ -193,7 +193,8 @@ class _Bytes:
             self.fail(f"{what} is no UTF-8 text", offset)
 
     def fail(self, cause: str, offset: int, hint: str = _DAMAGED) -> NoReturn:
-        raise GgufError(f"failed to read GGUF {self.label}: at byte {offset}: {cause}", hint, offset)
+        shown = "".join(char if char.isprintable() else "�" for char in cause[:300])
+        raise GgufError(f"failed to read GGUF {self.label}: at byte {offset}: {shown}", hint, offset)
 
 
 class _Cursor:

@@ -247,7 +247,8 @@ class _Parser:
         if dropped:
             named = ", ".join(sorted({f"U+{ord(raw[index]):04X}" for index in dropped})[:4])
             place = self.modelfile.place(begin + dropped[0])
-            text = f"{len(dropped)} characters of {name.upper()} that do not print are left out ({named})"
+            words = "characters {} do not print are" if len(dropped) > 1 else "character {} does not print is"
+            text = f"{len(dropped)} {words.format(f'of {name.upper()} that')} left out ({named})"
             self.modelfile.notices.append(Notice(place, text))
 
     def _fail(self, offset: int, cause: str, hint: str) -> NoReturn:
