@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from bundler.formats.manifest import Model
@@ -61,19 +61,19 @@ def open_to_network(place: Listening) -> None:
     print(f"warning: everybody who can reach {where} over the network can use this model", file=sys.stderr)
 
 
-def ready(facts: LoadFacts, seconds: float) -> None:
+def ready(facts: LoadFacts) -> None:
     """What was decided while loading, with what it costs."""
     conversations = f" for each of {facts.parallel} conversations" if facts.parallel > 1 else ""
     threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
     _tell(
-        f"ready after {seconds:.2f} s: {facts.context_length:,} tokens of context{conversations} "
+        f"ready, loaded in {sum(facts.seconds.values()):.2f} s: {facts.context_length:,} tokens of context{conversations} "
         f"({size(facts.context_size)}), {threads}; Ctrl-C stops it"
     )
 
 
 def running(name: str, url: str) -> None:
     """This bundle runs already, so this start only points at it."""
-    say(f"{name} is running already: {url}")
+    _tell(f"{name} is running already: {url}")
 
 
 def say(line: str) -> None:
@@ -106,6 +106,12 @@ class ProgressLine:
             self._drawn_at, self._drawn = now, True
             self._stream.write(f"\r{stage} … {fraction:4.0%}\x1b[K")
             self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
 
     def clear(self) -> None:
         """Take the line away; later calls of `tell` are ignored."""

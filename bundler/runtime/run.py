@@ -48,16 +48,13 @@ def run(
     Raises:
         BundleError: the model cannot be loaded, or the question not be answered.
     """
-    progress = ProgressLine()
-    startup = Startup(progress.tell)
-    service = Service(bundle.manifest, startup)
-    options = load.options(service.defaults)
-    startup.begin(lambda tell: load_model(bundle, options, environment, tell))
-    try:
+    with ProgressLine() as progress:
+        startup = Startup(progress.tell)
+        service = Service(bundle.manifest, startup)
+        options = load.options(service.defaults)
+        startup.begin(lambda tell: load_model(bundle, options, environment, tell))
         service.prepare()
         asyncio.run(_answer(service, _request(question, values, service.defaults), progress))
-    finally:
-        progress.clear()
     return 0
 
 

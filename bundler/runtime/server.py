@@ -7,14 +7,12 @@ Nothing here polls: an idle server sleeps.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from bundler import data
-from bundler.runtime import announce, desktop
-from bundler.runtime.address import DEFAULT_HOST, Listening, Running, listen
+from bundler.runtime import announce
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.defaults import from_manifest
 from bundler.runtime.engine.interface import Loaded
@@ -23,6 +21,7 @@ from bundler.runtime.settings import ServeSettings
 from bundler.runtime.startup import Startup, load_model
 
 if TYPE_CHECKING:
+    from bundler.runtime.address import Listening
     from bundler.runtime.httpserver import HttpServer
     from bundler.runtime.service import Service
 
@@ -33,43 +32,61 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
     Raises:
         BundleError: the port cannot be had, or the model cannot be loaded.
     """
-    began = time.monotonic()
-    seen = settings.browser and desktop.present(environment)
-    usual = settings.host is None and settings.port is None
-    reuse = usual and (seen or sys.stdout.isatty())
-    place = listen(settings.host or DEFAULT_HOST, settings.port, bundle.digest, reuse=reuse)
-    if isinstance(place, Running):
-        announce.running(bundle.manifest.name, place.url)
-        if seen:
-            desktop.open_page(place.url, environment)
-        return 0
     interruption = Interruption()
     interruption.install()
-    options = settings.load.options(from_manifest(bundle.manifest))
-    progress = announce.ProgressLine()
-    startup = Startup(progress.tell)
-    startup.begin(lambda tell: load_model(bundle, options, environment, tell))
-    announce.listening(bundle, place)
-    service, server = _build(bundle, startup, place, verbose=settings.load.verbose)
+    with announce.ProgressLine() as progress:
+        startup = Startup(progress.tell)
+        options = settings.load.options(from_manifest(bundle.manifest))
+        startup.outcome.add_done_callback(lambda outcome: progress.clear())
+        startup.begin(lambda tell: load_model(bundle, options, environment, tell))
+
+        from bundler.runtime import desktop  # from here on, imports take no time from the weights
+        from bundler.runtime.address import DEFAULT_HOST, Running, listen
+
+        seen = settings.browser and desktop.present(environment)
+        usual = settings.host is None and settings.port is None
+        reuse = usual and (seen or sys.stdout.isatty())
+        place = listen(settings.host or DEFAULT_HOST, settings.port, bundle.digest, reuse=reuse)
+
+        def show_page() -> None:
+            if seen:
+                desktop.open_page(place.url, environment)
+
+        if isinstance(place, Running):
+            announce.running(bundle.manifest.name, place.url)
+            show_page()
+            return 0
+        announce.listening(bundle, place)
+        _answer(bundle, startup, place, interruption, show_page, verbose=settings.load.verbose)
+    if not startup.running:
+        startup.outcome.result()
+    return 0
+
+
+def _answer(
+    bundle: BundleFile,
+    startup: Startup,
+    place: Listening,
+    interruption: Interruption,
+    show_page: Callable[[], None],
+    *,
+    verbose: bool,
+) -> None:
+    """Answer requests until a signal comes or loading fails."""
+    service, server = _build(bundle, startup, place, verbose=verbose)
 
     def loaded(outcome: Future[Loaded]) -> None:
-        progress.clear()
         if outcome.exception() is None:
-            announce.ready(outcome.result().facts, time.monotonic() - began)
+            announce.ready(outcome.result().facts)
         else:
             server.stop()
 
     def started() -> None:
         interruption.on_first = server.stop
         startup.outcome.add_done_callback(loaded)
-        if seen:
-            desktop.open_page(place.url, environment)
+        show_page()
 
     server.run_on(place.socket, started, service.close)
-    progress.clear()
-    if not startup.running:
-        startup.outcome.result()
-    return 0
 
 
 def _build(bundle: BundleFile, startup: Startup, place: Listening, *, verbose: bool) -> tuple[Service, HttpServer]:

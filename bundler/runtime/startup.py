@@ -5,6 +5,7 @@ Knows nothing of HTTP or terminals. What is loaded, and how, is the caller's fun
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -13,6 +14,8 @@ from bundler.errors import BundleError
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
 from bundler.runtime.engine.interface import Loaded, LoadOptions, Progress, Verdict
+
+_TURN_SECONDS = 0.0005
 
 
 class Startup:
@@ -42,7 +45,12 @@ class Startup:
         return not self.outcome.done()
 
     def begin(self, load: Callable[[Progress], Loaded]) -> None:
-        """Start `load` in a daemon thread."""
+        """Start `load` in a daemon thread, and let threads take turns at the interpreter often from now on.
+
+        llama.cpp calls back while it loads, and the engine hands out tokens: neither shall wait five milliseconds each
+        time for a thread that is busy importing or answering.
+        """
+        sys.setswitchinterval(_TURN_SECONDS)
         threading.Thread(target=self._run, args=(load,), name="load", daemon=True).start()
 
     async def wait(self) -> Loaded:

@@ -18,15 +18,12 @@ def verify(environment: Mapping[str, str], *, as_json: bool) -> int:
         BundleError: something differs, and what.
     """
     bundle = open_own(environment)
-    progress = ProgressLine()
-    try:
+    with ProgressLine() as progress:
         report = verification.verify(bundle.source, _Counter(progress, bundle.source).advance)
         for model in bundle.manifest.models:
             if model.sidecar:
                 beside = FileSource(bundle.weights().descriptor)
                 verification.check_file(beside, model.size, model.sha256, _Counter(progress, beside).advance)
-    finally:
-        progress.clear()
     if as_json:
         facts = {
             "path": str(bundle.path),

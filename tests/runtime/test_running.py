@@ -31,7 +31,7 @@ def serving(bundle: Path, *arguments: str, **environment: str) -> Iterator[tuple
         url = ""
         for line in process.stdout:
             url = url or "".join(re.findall(r"http://[\d.]+:\d+", line))
-            if line.startswith("ready "):
+            if line.startswith("ready"):
                 break
         else:
             raise AssertionError(process.stderr.read() if process.stderr else "")
