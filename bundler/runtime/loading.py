@@ -111,6 +111,7 @@ def load(
         context_length=plan.context_length,
         context_reason=plan.context_reason,
         context_size=plan.size,
+        cells=plan.cells,
         parallel=plan.parallel,
         parallel_reason=plan.parallel_reason,
         threads=threads,

@@ -11,6 +11,8 @@ DEFAULT_PARALLEL = 4
 SMALLEST_CONTEXT = 512
 _VALUE_BYTES = 2
 """A KV cell holds 16-bit floats."""
+_CHEAP = 32 << 20
+"""llama.cpp writes zeros over the whole cache at the start; beyond one full context, so much of it is not felt."""
 _RESERVED = 256 << 20
 """Left for compute buffers and the rest of the program."""
 
@@ -22,7 +24,7 @@ class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int
     parallel_reason: str
     cells: int
-    """Tokens held by all sequences together; they share them."""
+    """Tokens held by all sequences together, which share them: one full context at least."""
     size: int
     """Bytes of these cells."""
 
@@ -74,7 +76,9 @@ def plan(
     else:
         parallel = min(DEFAULT_PARALLEL, max(1, affordable // context))
         parallel_reason = "the default" if parallel == DEFAULT_PARALLEL else "as far as memory goes"
-    cells = max(context, min(context * parallel, affordable))
+    most = context * parallel
+    cheap = most if asked_parallel else _CHEAP // cell if cell else most
+    cells = max(context, min(most, affordable, cheap))
     cells = -(-cells // 256) * 256
     return ContextPlan(
         context_length=context,

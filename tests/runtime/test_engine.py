@@ -31,7 +31,7 @@ class CountingRunner:
         self.gate: threading.Semaphore | None = None
         self.entered = threading.Semaphore(0)
         self.interrupted = threading.Event()
-        self.began: set[int] = set()
+        self.began: set[Task] = set()
         self.closed = False
 
     def valid(self, tokens: Sequence[int]) -> bool:
@@ -43,9 +43,9 @@ class CountingRunner:
         del kept[length:]
         return length
 
-    def begin(self, slot: int, job: Job) -> None:
-        assert slot not in self.began
-        self.began.add(slot)
+    def begin(self, task: Task) -> None:
+        assert task not in self.began
+        self.began.add(task)
 
     def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
         self.entered.release()
@@ -69,8 +69,8 @@ class CountingRunner:
     def is_end(self, token: int) -> bool:
         return token == END
 
-    def end(self, slot: int) -> None:
-        self.began.remove(slot)
+    def end(self, task: Task) -> None:
+        self.began.remove(task)
 
     def close(self) -> None:
         self.closed = True
@@ -257,7 +257,7 @@ def test_a_failed_computation_fails_its_jobs_and_the_next_one_works() -> None:
 
 def test_an_unexpected_error_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = CountingRunner()
-    monkeypatch.setattr(runner, "begin", lambda slot, job: 1 / 0)
+    monkeypatch.setattr(runner, "begin", lambda task: 1 / 0)
     running, answer = engine(runner), Answer()
     running.submit(job([1], answer))
     finish = answer.finish()
@@ -301,14 +301,14 @@ class Steps:
     def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
         return self.scheduler.submit(job(prompt, Answer(), max_tokens, sampling))
 
-    def step(self) -> list[tuple[int, int]]:
+    def step(self, *, ignore_end: bool = False) -> list[tuple[int, int]]:
         """One step; (slot, number of tokens) of each piece."""
         self.scheduler.collect()
         self.scheduler.admit()
         pieces = self.scheduler.schedule()
         drawn = self.runner.run(pieces) or []
         for piece, token in zip(pieces, drawn, strict=True):
-            self.scheduler.advance(piece, token, token == END)
+            self.scheduler.advance(piece, token, token == END and not ignore_end)
         return [(piece.slot.index, len(piece.tokens)) for piece in pieces]
 
     def finish(self, task: Task) -> None:
@@ -360,7 +360,7 @@ def test_a_seeded_prompt_ends_in_a_whole_piece_whether_cached_or_not(length: int
     steps = Steps()
     for expected_cache in (0, max(0, length - CHUNK) // CHUNK * CHUNK):
         task = steps.submit([7] * length, max_tokens=1, sampling=SEEDED)
-        counts = []
+        counts: list[int] = []
         while task.reason is None:
             counts.extend(count for _, count in steps.step())
         assert task.cached == expected_cache
@@ -393,17 +393,38 @@ def test_memory_that_cannot_be_trimmed_is_computed_again() -> None:
     assert again.cached == 0
 
 
-def test_what_does_not_fit_the_cache_waits_and_old_state_makes_room() -> None:
+def test_old_state_makes_room_for_new_prompts() -> None:
     steps = Steps(slots=3, cells=300, context=200)
     steps.finish(steps.submit([7] * 150, max_tokens=1))
-    first = steps.submit([8] * 100, max_tokens=100)
-    second = steps.submit([9] * 150, max_tokens=10)
-    assert [slot for slot, _ in steps.step()] == [1]
-    assert steps.runner.state[0] == []
+    steps.finish(steps.submit([8] * 100, max_tokens=1))
+    steps.finish(steps.submit([9] * 120, max_tokens=1))
+    assert [len(steps.runner.state[slot]) for slot in range(3)] == [0, 100, 120]
+
+
+def test_a_prompt_that_does_not_fit_beside_the_others_waits() -> None:
+    steps = Steps(cells=1000, context=1000)
+    first = steps.submit([1] * 400, max_tokens=50)
+    second = steps.submit([2] * 500, max_tokens=50)
+    steps.step()
     assert second.slot is None
     steps.finish(first)
     steps.finish(second)
     assert second.reason == "length"
+
+
+def test_when_cells_run_out_the_latest_waits_and_goes_on_later() -> None:
+    steps = Steps(cells=600, context=600)
+    first = steps.submit([3] * 10, max_tokens=400)
+    second = steps.submit([4] * 10, max_tokens=400)
+    while second.admission == 0 or second.slot is not None:
+        steps.step(ignore_end=True)
+    assert first.slot is not None
+    so_far = second.tokens[:]
+    while second.reason is None:
+        steps.step(ignore_end=True)
+    assert first.reason == "length"
+    assert second.tokens[: len(so_far)] == so_far
+    assert second.completion_tokens == 400
 
 
 @given(
@@ -411,7 +432,7 @@ def test_what_does_not_fit_the_cache_waits_and_old_state_makes_room() -> None:
         st.tuples(st.integers(1, 700), st.integers(0, 90), st.booleans(), st.integers(0, 99)), min_size=1, max_size=12
     ),
     slots=st.integers(1, 4),
-    cells=st.integers(1000, 3000),
+    cells=st.integers(1000, 2000),
 )
 def test_every_job_ends_with_its_own_tokens(prompts: list[tuple[int, int, bool, int]], slots: int, cells: int) -> None:
     """Whatever comes: no cell is used twice, no token is lost, every task ends."""

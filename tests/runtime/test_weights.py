@@ -80,7 +80,11 @@ def test_with_plenty_of_memory_the_defaults_hold() -> None:
     found = plan()
     assert (found.context_length, found.context_reason) == (4096, "the default")
     assert (found.parallel, found.parallel_reason) == (4, "the default")
-    assert (found.cells, found.size) == (16384, 16384 * 32768)
+    assert (found.cells, found.size) == (4096, 4096 * 32768)
+
+
+def test_a_small_model_gets_room_for_several_whole_contexts() -> None:
+    assert plan(cell=1024).cells == 16384
 
 
 def test_a_short_trained_context_is_used_whole() -> None:

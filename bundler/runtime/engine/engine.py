@@ -24,8 +24,8 @@ class Runner(Protocol):
     def keep(self, slot: int, length: int) -> int:
         """See `scheduler.Keep`."""
 
-    def begin(self, slot: int, job: Job) -> None:
-        """A job starts in this slot: make its sampler."""
+    def begin(self, task: Task) -> None:
+        """A task is about to be computed: make its sampler."""
 
     def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
         """Compute the pieces in one batch; for each the token drawn after it, None where it does not sample.
@@ -42,18 +42,17 @@ class Runner(Protocol):
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
 
-    def end(self, slot: int) -> None:
-        """The job of this slot is over."""
+    def end(self, task: Task) -> None:
+        """A task that was begun is over."""
 
     def close(self) -> None:
         """Free everything."""
 
 
 class _Run:
-    """Where and when a task is computed; times in seconds of a monotonic clock."""
+    """When a task was computed, in seconds of a monotonic clock."""
 
-    def __init__(self, slot: int, began: float) -> None:
-        self.slot = slot
+    def __init__(self, began: float) -> None:
         self.began = began
         self.first_token: float | None = None
 
@@ -156,9 +155,9 @@ class RunningEngine:
         for task in ended:
             self._finish(task, [])
         for task in admitted:
-            assert task.slot is not None
-            self._runs[task] = _Run(task.slot.index, self._clock())
-            self._runner.begin(task.slot.index, task.job)
+            if task not in self._runs:
+                self._runs[task] = _Run(self._clock())
+                self._runner.begin(task)
         if not pieces:
             return
         try:
@@ -195,7 +194,7 @@ class RunningEngine:
         now = self._clock()
         run = self._runs.pop(task, None)
         if run is not None:
-            self._runner.end(run.slot)
+            self._runner.end(task)
         began = now if run is None else run.began
         first = now if run is None or run.first_token is None else run.first_token
         assert task.reason is not None

@@ -180,6 +180,8 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     context_reason: str
     context_size: int
     """Memory of the whole KV cache."""
+    cells: int = 0
+    """Tokens that the cache holds, all sequences together: no fewer than `context_length`."""
     parallel: int
     parallel_reason: str
     threads: int

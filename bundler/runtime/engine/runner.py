@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundler.runtime.engine.interface import Job
-from bundler.runtime.engine.scheduler import Piece
+from bundler.runtime.engine.scheduler import Piece, Task
 from bundler.runtime.llama.context import Batch, Context
 from bundler.runtime.llama.model import Model
 from bundler.runtime.llama.sampler import Sampler
@@ -19,7 +18,7 @@ class LlamaRunner:
         self._context = context
         self._batch = Batch(model, batch)
         self._context_length = context_length
-        self._samplers: dict[int, Sampler] = {}
+        self._samplers: dict[Task, Sampler] = {}
         self.is_end = model.vocabulary.is_end
         self.keep = context.keep
         self.interrupt = context.interrupt
@@ -27,8 +26,9 @@ class LlamaRunner:
     def valid(self, tokens: Sequence[int]) -> bool:
         return not tokens or (min(tokens) >= 0 and max(tokens) < self._model.vocabulary.size)
 
-    def begin(self, slot: int, job: Job) -> None:
-        self._samplers[slot] = Sampler(self._model, job.sampling, job.prompt, self._context_length)
+    def begin(self, task: Task) -> None:
+        job = task.job
+        self._samplers[task] = Sampler(self._model, job.sampling, job.prompt, self._context_length)
 
     def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
         batch = self._batch
@@ -39,15 +39,15 @@ class LlamaRunner:
         if not self._context.decode(batch):
             return None
         return [
-            self._samplers[piece.slot.index].sample(self._context, end) if piece.samples else None
+            self._samplers[piece.task].sample(self._context, end) if piece.samples else None
             for piece, end in zip(pieces, ends, strict=True)
         ]
 
-    def end(self, slot: int) -> None:
-        self._samplers.pop(slot).close()
+    def end(self, task: Task) -> None:
+        self._samplers.pop(task).close()
 
     def close(self) -> None:
-        for slot in list(self._samplers):
-            self.end(slot)
+        for task in list(self._samplers):
+            self.end(task)
         self._context.close()
         self._model.close()

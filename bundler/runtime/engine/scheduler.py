@@ -19,6 +19,9 @@ The same tokens computed in small and in large batches differ in their last bits
 path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
 """
 
+HEADROOM = 256
+"""Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
+
 Keep = Callable[[int, int], int]
 """(slot, length) -> tokens that remain: trims the slot's sequence in the KV cache; 0 where it had to be emptied."""
 
@@ -39,6 +42,8 @@ class Task:
         """Whether the same answer is expected from the same job: then only what was computed in CHUNKs is reused."""
         self.cached = 0
         self.slot: Slot | None = None
+        self.admission = 0
+        """Counts up: the later a task got its slot, the earlier it gives it back when cells run out."""
         self.cancelled = False
         self.reason: EngineReason | None = None
         self.error = ""
@@ -102,6 +107,7 @@ class Scheduler:
         self._mixed_batch = mixed_batch
         self._queue = queue
         self._uses = 0
+        self._admissions = 0
 
     @property
     def running(self) -> list[Task]:
@@ -142,15 +148,15 @@ class Scheduler:
         return ended
 
     def admit(self) -> list[Task]:
-        """Give free slots to waiting tasks, first come first served; returns those that begin now.
+        """Give free slots to waiting tasks, first come first served, as far as there is room; returns those that begin.
 
-        Each reserves the cells it may come to need, so a running task never runs out of them.
+        One that comes back after `schedule` took its slot away is among them again.
         """
         admitted = []
         while self.waiting:
             task = self.waiting[0]
             free = [slot for slot in self.slots if slot.task is None]
-            if not free or sum(running.limit for running in self.running) + task.limit > self._cells:
+            if not free or (self.running and sum(map(_demand, [*self.running, task])) > self._cells):
                 break
             self.waiting.popleft()
             slot, common = _best_slot(free, task.tokens)
@@ -160,6 +166,7 @@ class Scheduler:
 
     def schedule(self) -> list[Piece]:
         """The next step: every sequence that waits for its next token, and prompt tokens as far as the batch goes."""
+        self._make_room()
         pieces, prefills = [], []
         for slot in self.slots:
             task = slot.task
@@ -215,18 +222,33 @@ class Scheduler:
 
     def _place(self, task: Task, slot: Slot, common: int) -> None:
         if task.exact:
-            reusable = max(0, min(common, slot.exact, task.prompt_tokens - CHUNK)) // CHUNK * CHUNK
+            reusable = max(0, min(common, slot.exact, len(task.tokens) - CHUNK)) // CHUNK * CHUNK
         else:
-            reusable = min(common, task.prompt_tokens - 1)
+            reusable = min(common, len(task.tokens) - 1)
         self._trim(slot, reusable)
-        task.cached = len(slot.tokens)
+        if not task.admission:
+            task.cached = len(slot.tokens)
+        self._admissions += 1
+        task.admission = self._admissions
         task.slot, slot.task = slot, task
-        idle = sorted((other for other in self.slots if other.task is None), key=lambda other: other.last_used)
-        reserved = sum(running.limit for running in self.running)
-        for other in idle:
-            if reserved + sum(len(each.tokens) for each in self.slots if each.task is None) <= self._cells:
-                break
-            self._trim(other, 0)
+
+    def _make_room(self) -> None:
+        """See that every token of a running task has a cell: first old state goes, then the latest task waits again.
+
+        The task that runs for longest always fits: no context is longer than the cache.
+        """
+        idle = sorted((slot for slot in self.slots if slot.task is None), key=lambda slot: -slot.last_used)
+        latest_last = sorted(self.running, key=lambda task: task.admission)
+        while sum(len(slot.task.tokens if slot.task else slot.tokens) for slot in self.slots) > self._cells:
+            if idle:
+                self._trim(idle.pop(), 0)
+                continue
+            task = latest_last.pop()
+            slot = task.slot
+            assert slot is not None
+            self._release(task)
+            self._trim(slot, 0)
+            self.waiting.appendleft(task)
 
     def _trim(self, slot: Slot, length: int) -> None:
         if length == len(slot.tokens) and length > 0:
@@ -240,6 +262,11 @@ class Scheduler:
             task.slot.last_used = self._uses
             task.slot.task = None
             task.slot = None
+
+
+def _demand(task: Task) -> int:
+    """Cells that a task is about to need."""
+    return min(task.limit, len(task.tokens) + HEADROOM)
 
 
 def _cut(missing: int, most: int) -> int:
