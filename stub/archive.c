@@ -164,6 +164,14 @@ static size_t read_member(const uint8_t *at, size_t left, Member *member)
     return read_wide_fields(member, member->name + member->name_length, extra_length) ? length : 0;
 }
 
+static bool is_target(const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (!(text[i] >= 'a' && text[i] <= 'z') && !(text[i] >= '0' && text[i] <= '9') && text[i] != '-' && text[i] != '_')
+            return false;
+    return true;
+}
+
 /* Splits `runtime/<target>/base-<digest>.tar.zst`; NULL where the name is another. */
 static const uint8_t *target_in(const Member *member, size_t *length, const uint8_t **digest)
 {
@@ -175,7 +183,7 @@ static const uint8_t *target_in(const Member *member, size_t *length, const uint
     const uint8_t *target = member->name + sizeof head - 1;
     *digest = target + *length + sizeof middle - 1;
     bool named = !memcmp(member->name, head, sizeof head - 1) && !memcmp(target + *length, middle, sizeof middle - 1)
-        && is_digest(*digest) && !memcmp(*digest + DIGEST_LENGTH, tail, sizeof tail - 1) && !memchr(target, '/', *length);
+        && is_digest(*digest) && !memcmp(*digest + DIGEST_LENGTH, tail, sizeof tail - 1) && is_target(target, *length);
     return named ? target : NULL;
 }
 

@@ -23,28 +23,30 @@ static int damaged(const char *executable, const Reason *cause)
     return end_with(message.text, "the file is damaged or was cut short; get it again from its source");
 }
 
-/* Tries the places in turn. Returns where no place would do; `refusals` then says why. */
-static bool launch_from_places(const BasePart *part, Start *start, Reason *refusals, Reason *damage)
+/* Tries the places in turn; returns only where the runtime could not be started from any. */
+static int launch(const BasePart *part, Start *start)
 {
     static Places places;
     static char root[PATH_SIZE];
+    static Reason why, refusals, message;
     start->root = root;
     cache_places(&places, start->executable);
-    refusals->text[0] = '\0';
     for (int i = 0; i < places.count; i++) {
-        Reason why;
         switch (cache_obtain(start->self, part, places.path[i], root, &why)) {
         case UNPACKED:
-            start_runtime(start, &why);
-            break;
+            if (start_runtime(start, &why) == START_REFUSED_HERE)
+                break;
+            fails(&message, "failed to start %s: %s", start->executable, why.text);
+            return end_with(message.text, "get the file again from its source");
         case PART_DAMAGED:
-            return fails(damage, "%s", why.text);
+            return damaged(start->executable, &why);
         case PLACE_UNUSABLE:
             break;
         }
-        add(refusals, "%s%s: %s", refusals->text[0] ? "; " : "", places.path[i], why.text);
+        add(&refusals, "%s%s: %s", i ? "; " : "", places.path[i], why.text);
     }
-    return true;
+    fails(&message, "failed to unpack the runtime of %s: %s", start->executable, refusals.text);
+    return end_with(message.text, "set BUNDLE_CACHE to a folder of your own, with space, on a disk that programs may run from");
 }
 
 int main(int argc, char **argv)
@@ -72,8 +74,5 @@ int main(int argc, char **argv)
     case ARCHIVE_DAMAGED:
         return damaged(executable, &why);
     }
-    if (!launch_from_places(&part, &start, &message, &why))
-        return damaged(executable, &why);
-    fails(&why, "failed to unpack and start the runtime of %s: %s", executable, message.text);
-    return end_with(why.text, "set BUNDLE_CACHE to a folder of your own, with space, on a disk that programs may run from");
+    return launch(&part, &start);
 }

@@ -11,8 +11,13 @@ typedef struct {
     char **arguments;       /* as this process got them, argv[0] included */
 } Start;
 
+typedef enum {
+    START_FAILED,
+    START_REFUSED_HERE, /* the system runs no programs from this folder; another might do */
+} StartResult;
+
 /* Returns only where the runtime could not be started. */
-void start_runtime(const Start *start, Reason *why);
+StartResult start_runtime(const Start *start, Reason *why);
 
 /* Whether a variable from outside is kept from the runtime: llama.cpp, Python and the bootloader obey theirs, and those of the
  * launcher are set anew. */

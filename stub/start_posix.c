@@ -7,6 +7,7 @@
  */
 #include "start.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,22 +151,24 @@ static char **make_arguments(char *const *before, char **own)
     return arguments;
 }
 
-void start_runtime(const Start *start, Reason *why)
+StartResult start_runtime(const Start *start, Reason *why)
 {
     char program[PATH_SIZE], *before[MOST_BEFORE + 1], *libraries, **arguments;
     Launch launch;
     Environment environment;
     if (!launch_read(&launch, start->root, why))
-        return;
+        return START_FAILED;
     if (!path_join(program, start->root, launch.exe) || !choose(&launch, start->root, program, before, &libraries)) {
         fails(why, "its path is too long");
-        return;
+        return START_FAILED;
     }
     arguments = make_arguments(before, start->arguments);
     if (!arguments || !make_environment(&environment, start, program, libraries)) {
         fails(why, "there is not enough memory");
-        return;
+        return START_FAILED;
     }
     execve(before[0], arguments, environment.variables);
+    bool refused = errno == EACCES || errno == EPERM;
     fails(why, "%s: %s", before[0], system_reason());
+    return refused ? START_REFUSED_HERE : START_FAILED;
 }

@@ -69,7 +69,7 @@ static void tie_to_this_process(HANDLE process)
         AssignProcessToJobObject(job, process);
 }
 
-void start_runtime(const Start *start, Reason *why)
+StartResult start_runtime(const Start *start, Reason *why)
 {
     static wchar_t program[PATH_SIZE];
     char path[PATH_SIZE];
@@ -78,17 +78,18 @@ void start_runtime(const Start *start, Reason *why)
     PROCESS_INFORMATION process;
     DWORD code = 1;
     if (!launch_read(&launch, start->root, why))
-        return;
+        return START_FAILED;
     if (!path_join(path, start->root, launch.exe) || !system_absolute(path, path)
         || !MultiByteToWideChar(CP_UTF8, 0, path, -1, program, PATH_SIZE)) {
         fails(why, "its path is too long");
-        return;
+        return START_FAILED;
     }
     set_variables(start);
     GetStartupInfoW(&startup);
     if (!CreateProcessW(program, GetCommandLineW(), NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &startup, &process)) {
+        bool refused = GetLastError() == ERROR_ACCESS_DENIED;
         fails(why, "%s: %s", path, system_reason());
-        return;
+        return refused ? START_REFUSED_HERE : START_FAILED;
     }
     child = process.hProcess;
     SetConsoleCtrlHandler(on_console_event, TRUE);

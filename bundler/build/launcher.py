@@ -80,7 +80,7 @@ def _compile(target: str, program: Path, progress: Progress) -> None:
         inputs = ("-isystem", "zstd", "-I.", "all.c", "zstd/decoder.c")
         result = subprocess.run(
             [
-                *(python, "-m", "ziglang", "cc", *_TARGET_OPTIONS[target], *_OPTIONS, f'-DTARGET="{target}"'),
+                *(str(python), "-m", "ziglang", "cc", *_TARGET_OPTIONS[target], *_OPTIONS, f'-DTARGET="{target}"'),
                 *(*inputs, "-o", program.name),
             ],
             cwd=work,

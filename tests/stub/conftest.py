@@ -99,7 +99,9 @@ def home(tmp_path: Path) -> Path:
 def start(home: Path) -> Start:
     """Start a bundle with a home of its own and no other environment."""
 
-    def run(path: Path | str, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Told:
+    def run(
+        path: Path | str, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Told:
         result = subprocess.run(
             [path, *arguments],
             env={"HOME": str(home)} if environment is None else dict(environment),
