@@ -404,7 +404,7 @@ def test_old_state_makes_room_for_new_prompts() -> None:
 def test_a_prompt_that_does_not_fit_beside_the_others_waits() -> None:
     steps = Steps(cells=1000, context=1000)
     first = steps.submit([1] * 400, max_tokens=50)
-    second = steps.submit([2] * 500, max_tokens=50)
+    second = steps.submit([2] * 520, max_tokens=50)
     steps.step()
     assert second.slot is None
     steps.finish(first)
