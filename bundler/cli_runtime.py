@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bundler.terminal import human_size, progress
+from bundler.terminal import human_size, long_progress, progress
 
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress; errors only.")
 _PACK = click.argument("pack_id", metavar="ID")
@@ -28,7 +28,7 @@ def build_pack(quiet: bool) -> None:
     """Build the pack of this machine (about ten minutes the first time, an instant when nothing has changed)."""
     from bundler.build import packs  # the build side loads only where it is used
 
-    found = packs.ensure_host(progress(quiet=quiet))
+    found = packs.ensure_host(long_progress(quiet=quiet))
     if not quiet:
         click.echo(f"{found.id[:12]}  {found.target}  {human_size(found.size)}  {found.root}")
 

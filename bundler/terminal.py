@@ -5,6 +5,7 @@ Draws what `bundler.build.progress` tells, on stderr, so that stdout stays for r
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -55,6 +56,24 @@ def _columns(total: int | None, unit: Unit) -> list[ProgressColumn]:
     if unit == "bytes":
         return [title, BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn()]
     return [title, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+
+
+class LineProgress:
+    """One line a stage, for logs of work that takes minutes."""
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: Unit = "bytes") -> Iterator[Stage]:
+        print(f"{title} ...", file=sys.stderr, flush=True)
+        with Silent().stage(title, total, unit) as silent:
+            yield silent
+
+
+def long_progress(*, quiet: bool) -> Progress:
+    """Bars on a terminal, a line per stage elsewhere, nothing where silence was asked for."""
+    if quiet:
+        return Silent()
+    console = Console(stderr=True)
+    return TerminalProgress(console) if console.is_terminal else LineProgress()
 
 
 def progress(*, quiet: bool) -> Progress:

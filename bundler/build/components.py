@@ -126,7 +126,7 @@ def _package(distribution: Distribution) -> Component:
     metadata = distribution.metadata
     name = distribution.name.lower().replace("_", "-")
     classifiers = metadata.get_all("Classifier") or []
-    expression = metadata.get("License-Expression") or next(
+    expression = (metadata.get_all("License-Expression") or [""])[0] or next(
         (_CLASSIFIERS[classifier] for classifier in classifiers if classifier in _CLASSIFIERS), ""
     )
     files = [
@@ -159,7 +159,16 @@ def _debian(library: Path) -> Component | None:
     source, version = fields
     family = source.split("-")[0].rstrip("0123456789.") if source not in _SYSTEM else source
     text = _texts([Path("/usr/share/doc", owner.partition(":")[0], "copyright")])
-    return Component(source, version, _SYSTEM.get(family, ""), f"pkg:deb/debian/{source}@{version}?arch=source", text)
+    return Component(
+        source, version, _SYSTEM.get(family, ""), f"pkg:deb/{_distribution()}/{source}@{version}?arch=source", text
+    )
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["ID"]
+    except (OSError, KeyError):
+        return "debian"
 
 
 def _query(*arguments: str) -> str:

@@ -33,9 +33,13 @@ DATA = ("templates/chat",)
 EXCLUDED = (
     *("tkinter", "turtle", "idlelib", "unittest", "test", "pydoc", "pydoc_data", "doctest", "lib2to3", "distutils"),
     *("ensurepip", "venv", "setuptools", "pkg_resources", "pip", "sqlite3", "curses", "xmlrpc", "ftplib", "pdb"),
+    "readline",  # GPL
     *("numpy", "diskcache", "trio", "watchfiles", "websockets", "wsproto", "uvloop", "httptools", "yaml", "dotenv"),
 )
 """Never wanted in a bundle, though something imports it where it is present."""
+
+_INSTALLATION_RECORDS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""Files of a package's metadata that tell how and where it was installed on this machine."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ def freeze(llama_cpp_python: Path, work: Path, progress: Progress) -> Frozen:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason given"]
         raise BundleError(f"failed to freeze the runtime: {lines[-1]}", "\n".join(lines[-20:]))
     folder = work / "dist" / NAME
+    for name in _INSTALLATION_RECORDS:
+        for path in folder.glob(f"_internal/*.dist-info/{name}"):
+            path.unlink()
     return Frozen(folder, _modules(work / "build" / NAME), tuple(_system_libraries(work / "build" / NAME, environment)))
 
 

@@ -23,7 +23,6 @@ FAMILY = (
     "libutil.so.1",
     "libresolv.so.2",
     "libanl.so.1",
-    "libmvec.so.1",
     "libnss_files.so.2",
     "libnss_dns.so.2",
 )

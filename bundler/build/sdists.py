@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from bundler.build import cache, locks, toolchain
@@ -28,10 +29,10 @@ def archive(lock: str, tools: str, progress: Progress) -> Path:
     with (
         cache.locked(kept),
         progress.stage(f"download {pin.name}"),
-        cache.replacing(kept.with_suffix(".folder")) as work,
+        tempfile.TemporaryDirectory(prefix="download-", dir=cache.folder("work")) as work,
     ):
-        _download(pin.name, lock, tools, work)
-        (downloaded,) = work.iterdir()
+        _download(pin.name, lock, tools, Path(work))
+        (downloaded,) = Path(work).iterdir()
         found = _sha256(downloaded)
         if found != digest:
             raise BundleError(
@@ -55,9 +56,8 @@ def _download(name: str, lock: str, tools: str, folder: Path) -> None:
         text=True,
     )
     if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or result.stderr.splitlines()
         raise BundleError(
-            f"failed to download {name}: {lines[-1].removeprefix('ERROR: ') if lines else 'pip gives no reason'}",
+            f"failed to download {name}: {toolchain.reason(result.stderr)}",
             "connect to a package index once (pip's own settings apply); later builds need no network",
         )
 

@@ -1,7 +1,8 @@
 """A folder as a tar whose bytes depend on nothing but names, contents and execute bits.
 
 ustar, sorted by name, owner 0, one fixed time; relative links stay links. Packed parts are zstd level 19 with checksum
-and content size, so that a reader needs 8 MiB of window and finds damage while unpacking.
+and content size, so that a reader needs 8 MiB of window and finds damage while unpacking. The number of threads changes
+nothing: zstd cuts the work into jobs by size (one thread that is no worker, `threads=0`, would give other bytes).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 import zstandard
 
@@ -41,7 +42,7 @@ def pack(folder: Path, target: Path, advance: _Advance = lambda amount: None) ->
     members = _members(folder)
     size = _size(members)
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, window_log=_WINDOW_LOG, write_checksum=True, write_content_size=True
+        _LEVEL, window_log=_WINDOW_LOG, write_checksum=True, write_content_size=True, threads=-1
     )
     packer = zstandard.ZstdCompressor(compression_params=parameters)
     with target.open("wb") as output, packer.stream_writer(output, size=size, closefd=False) as stream:
@@ -59,7 +60,8 @@ def write(folder: Path, output: Output, advance: _Advance = lambda amount: None)
 
 
 def _write(members: list[tuple[tarfile.TarInfo, Path]], output: Output, advance: _Advance) -> None:
-    with tarfile.open(fileobj=output, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+    stream = cast(IO[bytes], output)  # in this mode tarfile asks for `write` alone
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
         for info, path in members:
             if info.isreg():
                 with path.open("rb") as content:

@@ -56,6 +56,12 @@ def program(environment: Path, name: str) -> Path:
     return environment / "bin" / name
 
 
+def reason(output: str) -> str:
+    """Why pip or venv failed, in one line: the last error it printed, else the last line."""
+    lines = output.strip().splitlines() or ["no reason given"]
+    return ([line for line in lines if line.startswith("ERROR")] or lines)[-1].removeprefix("ERROR: ")
+
+
 def _base_interpreter() -> str:
     return str(getattr(sys, "_base_executable", None) or sys.executable)
 
@@ -64,6 +70,4 @@ def _run(command: list[str], failure: str, hint: str) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     result = subprocess.run(command, env=kept, capture_output=True, text=True)
     if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or result.stderr.splitlines()
-        lines = lines or result.stdout.splitlines()
-        raise BundleError(f"{failure}: {lines[-1].removeprefix('ERROR: ') if lines else 'no reason given'}", hint)
+        raise BundleError(f"{failure}: {reason(result.stderr or result.stdout)}", hint)
