@@ -64,11 +64,9 @@ def open_to_network(place: Listening) -> None:
 def ready(facts: LoadFacts) -> None:
     """What was decided while loading, with what it costs."""
     conversations = f" for each of {facts.parallel} conversations" if facts.parallel > 1 else ""
+    context = f"{facts.context_length:,} tokens of context{conversations} ({size(facts.context_size)})"
     threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
-    _tell(
-        f"ready, loaded in {sum(facts.seconds.values()):.2f} s: {facts.context_length:,} tokens of context{conversations} "
-        f"({size(facts.context_size)}), {threads}; Ctrl-C stops it"
-    )
+    _tell(f"ready, loaded in {sum(facts.seconds.values()):.2f} s: {context}, {threads}; Ctrl-C stops it")
 
 
 def running(name: str, url: str) -> None:

@@ -14,7 +14,7 @@ from bundler.formats.manifest import Model
 from bundler.formats.source import FileSource
 from bundler.runtime import machine, memory
 from bundler.runtime.address import DEFAULT_HOST, DEFAULT_PORT, running_bundle, url
-from bundler.runtime.announce import model_line, say, size
+from bundler.runtime.announce import ProgressLine, model_line, say, size
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
 from bundler.runtime.defaults import from_manifest
@@ -30,7 +30,9 @@ def info(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str],
     Raises:
         BundleError: the weights are not there or damaged.
     """
-    facts = _facts(bundle, load, environment)
+    with ProgressLine() as progress:
+        progress.tell(0.0, "testing the CPU variants")
+        facts = _facts(bundle, load, environment)
     say(msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() if as_json else _page(bundle, facts))
     return 0
 

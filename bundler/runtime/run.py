@@ -52,6 +52,8 @@ def run(
         startup = Startup(progress.tell)
         service = Service(bundle.manifest, startup)
         options = load.options(service.defaults)
+        if options.parallel is None:
+            options = msgspec.structs.replace(options, parallel=1)
         startup.begin(lambda tell: load_model(bundle, options, environment, tell))
         service.prepare()
         asyncio.run(_answer(service, _request(question, values, service.defaults), progress))

@@ -53,6 +53,7 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
                 desktop.open_page(place.url, environment)
 
         if isinstance(place, Running):
+            progress.clear()
             announce.running(bundle.manifest.name, place.url)
             show_page()
             return 0

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bundler.runtime import arguments
+from bundler.runtime.defaults import Defaults
+from bundler.runtime.engine.interface import LoadOptions
+from bundler.runtime.settings import SERVING, from_environment, serve_settings
 from tests.runtime.bundles import run, write_alphabet
 
 PROGRAM = "python -m bundler.runtime"
@@ -95,10 +99,26 @@ def test_wrong_usage_is_exit_code_2_with_the_way_out(bundle: Path, arguments: li
     assert (result.returncode, result.stdout) == (2, "")
 
 
-def test_a_wrong_environment_variable_is_named(bundle: Path) -> None:
-    result = run(bundle, "serve", BUNDLE_CTX_SIZE="lots")
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("BUNDLE_CTX_SIZE", "lots", "'lots' is no whole number"),
+        ("BUNDLE_PORT", "-1", "-1 is not between 0 and 65535"),
+        ("BUNDLE_NO_BROWSER", "maybe", "'maybe' is neither 1 nor 0"),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(bundle: Path, variable: str, value: str, cause: str) -> None:
+    result = run(bundle, "serve", **{variable: value})
     assert result.returncode == 2
-    assert result.stderr == "error: the environment variable BUNDLE_CTX_SIZE: 'lots' is no whole number\n"
+    assert result.stderr == f"error: the environment variable {variable}: {cause}\n"
+
+
+def test_settings_come_from_options_then_variables() -> None:
+    environment = {"BUNDLE_PORT": "1", "BUNDLE_CTX_SIZE": "512", "BUNDLE_NO_BROWSER": "1", "BUNDLE_HOST": ""}
+    given = arguments.parse(PROGRAM, "serve", ["--port", "2"], SERVING)
+    settings = serve_settings({**from_environment(SERVING, environment), **given})
+    assert (settings.port, settings.host, settings.browser) == (2, None, False)
+    assert settings.load.options(Defaults(context_length=100, threads=3)) == LoadOptions(context_length=512, threads=3)
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
