@@ -57,6 +57,8 @@ bool system_make_link(const char *path, const char *target);
 /* A new file; an existing one is a failure. */
 File system_create(const char *path, unsigned mode);
 bool system_write(File file, const void *data, size_t length);
+/* Closes a written file; the system begins to bring it to the disk, so that flushing it later waits less. */
+void system_close_written(File file);
 /* Waits until file or folder `path` is on the disk. */
 bool system_flush(const char *path);
 bool system_rename(const char *from, const char *to);

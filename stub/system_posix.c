@@ -296,6 +296,14 @@ bool system_write(File file, const void *data, size_t length)
     return true;
 }
 
+void system_close_written(File file)
+{
+#ifdef __linux__
+    sync_file_range((int) file, 0, 0, SYNC_FILE_RANGE_WRITE);
+#endif
+    close((int) file);
+}
+
 bool system_flush(const char *path)
 {
     reason = NULL;

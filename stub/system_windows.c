@@ -245,6 +245,11 @@ bool system_write(File file, const void *data, size_t length)
     return true;
 }
 
+void system_close_written(File file)
+{
+    system_close(file);
+}
+
 bool system_flush(const char *path)
 {
     wchar_t wide[WIDE_SIZE];

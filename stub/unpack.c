@@ -66,7 +66,7 @@ static bool on_close(void *context, Reason *why)
 {
     Unpacking *state = context;
     (void) why;
-    system_close(state->open);
+    system_close_written(state->open);
     state->open = NO_FILE;
     return true;
 }

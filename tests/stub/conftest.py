@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,18 +101,34 @@ def start(home: Path) -> Start:
     """Start a bundle with a home of its own and no other environment."""
 
     def run(
-        path: Path | str, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+        path: Path | str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: int | None = None,
     ) -> Told:
         result = subprocess.run(
             [path, *arguments],
             env={"HOME": str(home)} if environment is None else dict(environment),
             cwd=cwd,
+            user=user,
             capture_output=True,
             timeout=120,
         )
         return Told(result.returncode, result.stdout.decode(), result.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def nobody() -> Iterator[tuple[Path, int]]:
+    """A folder that everyone can reach, and the id of a user without privileges who owns it."""
+    user = 65534 if os.geteuid() == 0 else os.geteuid()
+    with tempfile.TemporaryDirectory(prefix="bundle-test-") as name:
+        folder = Path(name)
+        os.chown(folder, user, -1)
+        folder.chmod(0o755)
+        yield folder, user
 
 
 @pytest.fixture

@@ -179,3 +179,16 @@ def test_a_kill_during_writing_is_harmless(heavy: Composed, tmp_path: Path, home
         assert result.returncode in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
     assert start(path).code == 0
     assert _runtimes(home / ".cache" / "bundle") == [_digest(heavy)]
+
+
+def test_a_home_that_the_user_may_not_write_is_passed_over(
+    composed: Composed, nobody: tuple[Path, int], start: Start
+) -> None:
+    folder, user = nobody
+    path = composed.write(folder / "bundle")
+    home = folder / "home"
+    home.mkdir()
+    home.chmod(0o555)
+    told = start(path, environment={"HOME": str(home)}, user=user)
+    assert (told.code, told.errors) == (0, "")
+    assert Path(told.variables["BUNDLE_ROOT"]).parent.parent == folder / ".bundle-cache"

@@ -121,13 +121,15 @@ def test_the_runtime_can_start_itself_through_the_descriptor_after_the_file_is_g
     assert b"argument " + b"second".hex().encode() in result.stdout
 
 
-def test_a_file_that_may_be_run_but_not_read_says_so(bundle: Path, start: Start) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root reads every file")
-    bundle.chmod(0o111)
-    told = start(bundle)
+def test_a_file_that_may_be_run_but_not_read_says_so(
+    composed: Composed, nobody: tuple[Path, int], start: Start
+) -> None:
+    folder, user = nobody
+    path = composed.write(folder / "bundle")
+    path.chmod(0o111)
+    told = start(path, user=user)
     assert told.code == 1
     assert told.errors == (
-        f"error: failed to open the program's own file {bundle}: Permission denied\n"
+        f"error: failed to open the program's own file {path}: Permission denied\n"
         "hint: make the file readable for the user who starts it\n"
     )
