@@ -44,7 +44,7 @@ def read(path: Path) -> Dynamic:
         raise ValueError(f"{path} is no 64-bit little-endian ELF file")
     try:
         return _read(image)
-    except (struct.error, IndexError) as cause:
+    except (struct.error, IndexError, OverflowError, ValueError) as cause:
         raise ValueError(f"{path} has a damaged ELF header") from cause
 
 

@@ -41,7 +41,7 @@ def test_missing_venv_and_libpython_of_a_debian(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(sys, "base_prefix", "/usr")
     monkeypatch.setattr("sysconfig.get_config_vars", lambda: {"LIBDIR": str(tmp_path), "MULTIARCH": "none"})
-    monkeypatch.setattr(preflight.Path, "exists", lambda self: False)
+    monkeypatch.setattr(Path, "exists", lambda self: False)
     assert preflight.message(preflight.check()) == (
         f"failed to start: this machine lacks Python's venv module (for Python {VERSION}) and "
         f"the shared library of Python {VERSION}",
