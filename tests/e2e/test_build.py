@@ -8,12 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bundler.build.packs import Pack
+import zstandard
 
+from bundler.build import cache
+from bundler.build.packs import Pack
 from tests.conftest import GUIDE
 
 WEIGHTS = GUIDE / "guide.gguf"
@@ -87,11 +90,21 @@ def test_same_inputs_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
     assert (tmp_path / "one" / "m").read_bytes() == (tmp_path / "two" / "m").read_bytes()
 
 
-def test_nothing_of_this_machine_is_in_it(bundle: Bundle, project: Path, tmp_path: Path) -> None:
+def test_no_path_of_this_machine_is_in_it(bundle: Bundle, project: Path, tmp_path: Path, pack: Pack) -> None:
     assert bundle("build", "-o", tmp_path / "m").returncode == 0
-    data = (tmp_path / "m").read_bytes()
-    assert str(project).encode() not in data
-    assert os.uname().nodename.encode() + b"/" not in data
+    paths = [str(project), str(cache.root()), sys.prefix]
+    contents = {"m": (tmp_path / "m").read_bytes()}
+    base = pack.root / pack.parts["base"].file
+    with zstandard.open(base) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+        contents |= {entry.name: _read(tar, entry) for entry in tar if entry.isfile()}
+    found = [(name, path) for name, data in contents.items() for path in paths if path.encode() in data]
+    assert found == []
+
+
+def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(entry)
+    assert file
+    return file.read()
 
 
 def test_the_bundle_can_be_inspected_and_extracted(bundle: Bundle, project: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,8 +172,8 @@ def test_a_signal_stops_it_cleanly(moved: Path, number: signal.Signals) -> None:
 
 def test_a_flipped_bit_anywhere_is_found(moved: Path, tmp_path: Path) -> None:
     with open_bundle(moved) as bundle:
-        places = [entry.offset + entry.size // 2 for entry in bundle.archive.entries.values()]
-        places += [100, *(entry.header_offset + 14 for entry in bundle.archive.entries.values())]
+        entries = [entry for entry in bundle.archive.entries.values() if not entry.name.startswith("LICENSES/")]
+        places = [100, *(entry.offset + entry.size // 2 for entry in entries), entries[-1].header_offset + 14]
     damaged = tmp_path / "damaged"
     shutil.copy(moved, damaged)
     for place in places:
@@ -181,7 +182,9 @@ def test_a_flipped_bit_anywhere_is_found(moved: Path, tmp_path: Path) -> None:
             (byte,) = file.read(1)
             file.seek(place)
             file.write(bytes([byte ^ 4]))
-        result = subprocess.run(["bundle", "verify", damaged], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [Path(sys.executable).with_name("bundle"), "verify", damaged], capture_output=True, text=True, check=False
+        )
         assert result.returncode == 1, f"byte {place}"
         assert re.match(r"error: .*\nhint: .*\n$", result.stderr), result.stderr
         with damaged.open("r+b") as file:
