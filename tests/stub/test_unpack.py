@@ -152,6 +152,26 @@ def test_parts_of_another_make_are_refused(
     assert _left(home) == []
 
 
+def test_no_damage_within_the_tar_ends_in_a_signal(
+    launcher_bytes: bytes, told: bytes, tmp_path: Path, start: Start
+) -> None:
+    """Damage that zstd's checksum covers, as a faulty packer would make it."""
+    whole = tar(tree(told))
+    headers = [at for at in range(0, len(whole), 512) if whole[at + 257 : at + 262] == b"ustar"]
+    chance = random.Random(5)
+    for round_ in range(80):
+        data = bytearray(whole)
+        header = chance.choice(headers)
+        data[header + chance.randrange(512)] = chance.choice([0, 0xFF, 0x37, chance.randrange(256)])
+        if round_ % 2:
+            data[header + 148 : header + 156] = b" " * 8
+            data[header + 148 : header + 156] = b"%06o\0 " % sum(data[header : header + 512])
+        path = _bundle(launcher_bytes, compress(bytes(data)), tmp_path / "bundle")
+        place = str(tmp_path / "places" / str(round_))
+        assert start(path, environment=dict.fromkeys(("BUNDLE_CACHE", "HOME", "TMPDIR"), place)).code in (0, 1)
+        path.unlink()
+
+
 def test_a_runtime_that_names_no_program_says_so(
     launcher_bytes: bytes, told: bytes, tmp_path: Path, start: Start
 ) -> None:
