@@ -20,6 +20,7 @@ from bundler.formats.source import CHUNK
 _FICLONERANGE = 0x4020940D
 _ZEROS = bytes(CHUNK)
 FAT32_LIMIT = (1 << 32) - 1
+MOUNTS = Path("/proc/self/mountinfo")
 
 
 class OutputFile:
@@ -141,7 +142,7 @@ def file_size_limit(folder: Path) -> int | None:
 def _filesystem(folder: Path) -> str:
     """The type of the mounted filesystem that holds `folder`, empty where the system does not tell."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
         device = os.stat(folder).st_dev
     except OSError:
         return ""
