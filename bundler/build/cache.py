@@ -59,6 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
     The caller holds the lock for `path`; what lay there before is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in path.parent.glob(f".{path.name}.*"):  # by a process that was killed, as the lock is ours
+        shutil.rmtree(abandoned, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         work.chmod(0o755)
@@ -68,6 +70,21 @@ def replacing(path: Path) -> Iterator[Path]:
         work.rename(path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def scratch(*names: str) -> Iterator[Path]:
+    """An empty folder `<cache>/build/work/<names>` for the block, whose name only the holder of some lock uses.
+
+    What a killed process left under that name is removed first.
+    """
+    path = folder("work").joinpath(*names)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 if sys.platform == "win32":

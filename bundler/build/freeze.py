@@ -89,7 +89,7 @@ def freeze(llama_cpp_python: Path, work: Path, progress: Progress) -> Frozen:
     tree = work / "tree"
     _stage(llama_cpp_python, tree)
     log = work / "pyinstaller.log"
-    with progress.stage("freeze the runtime"), log.open("w", encoding="utf-8") as output:
+    with progress.stage("Freezing the runtime"), log.open("w", encoding="utf-8") as output:
         status = subprocess.run(
             [str(toolchain.program(environment, "python")), "-m", "PyInstaller", *_arguments(tree, work)],
             env=_environment(work),

@@ -72,7 +72,7 @@ def _compile(target: str, program: Path, progress: Progress) -> None:
     python = toolchain.program(toolchain.environment(locks.path(_TOOLS)), "python")
     work_root = cache.folder("work")
     with (
-        progress.stage(f"compile the launcher for {target}"),
+        progress.stage(f"Compiling the launcher for {target}"),
         tempfile.TemporaryDirectory(prefix="launcher-", dir=work_root) as work,
     ):
         _lay_out(Path(work), archive, target)

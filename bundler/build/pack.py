@@ -15,7 +15,6 @@ import hashlib
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from bundler import __version__
@@ -78,29 +77,26 @@ def build(folder: Path, facts: dict[str, str], progress: Progress) -> None:
     library = llamacpp.build(progress)
     sdist = llamacpp.source(progress)
     program = launcher.build_launcher(target, cache.root(), progress)
-    with tempfile.TemporaryDirectory(prefix="freeze-", dir=cache.folder("work")) as work:
-        frozen = freeze.freeze(sdist, Path(work), progress)
-        root = Path(work) / "root"
-        host_libc = _lay_out(root, frozen, library.folder)
-        notices = _components(frozen, host_libc, sdist)
-        with cache.replacing(folder) as pack:
-            base = _compress(root, "base", pack, progress)
-            shutil.copyfile(program, pack / _launcher_name(target))
-            (pack / _launcher_name(target)).chmod(0o755)
-            _write_notices(pack, packfile.identify(facts), notices)
-            description = PackFile(
-                id=packfile.identify(facts),
-                target=target,
-                llama_cpp=llamacpp.version(),
-                bundler=__version__,
-                parts={"base": base},
-                launcher=_entry(pack, pack / _launcher_name(target)),
-                notices=[
-                    _entry(pack, path) for path in (pack / packfile.SBOM, *sorted((pack / packfile.LICENSES).iterdir()))
-                ],
-                inputs=facts,
-            )
-            (pack / packfile.NAME).write_bytes(packfile.encode(description))
+    identity = packfile.identify(facts)
+    with cache.scratch(f"freeze-{identity[:16]}") as work, cache.replacing(folder) as pack:
+        frozen = freeze.freeze(sdist, work, progress)
+        brought = _lay_out(work / "root", frozen, library.folder)
+        base = _compress(work / "root", "base", pack, progress)
+        executable = pack / _launcher_name(target)
+        shutil.copyfile(program, executable)
+        executable.chmod(0o755)
+        notices = _write_notices(pack, identity, _components(frozen, brought, sdist))
+        description = PackFile(
+            id=identity,
+            target=target,
+            llama_cpp=llamacpp.version(),
+            bundler=__version__,
+            parts={"base": base},
+            launcher=_entry(pack, executable),
+            notices=[_entry(pack, path) for path in notices],
+            inputs=facts,
+        )
+        (pack / packfile.NAME).write_bytes(packfile.encode(description))
 
 
 def _lay_out(root: Path, frozen: freeze.Frozen, libraries: Path) -> libc.Libc | None:
@@ -157,13 +153,16 @@ def _components(frozen: freeze.Frozen, brought: libc.Libc | None, sdist: Path) -
     ]
 
 
-def _write_notices(pack: Path, identity: str, found: list[Component]) -> None:
-    licenses = pack / packfile.LICENSES
-    licenses.mkdir()
-    for component in found:
-        if component.text:
-            (licenses / f"{component.name}.txt").write_text(component.text, encoding="utf-8", newline="\n")
-    (pack / packfile.SBOM).write_bytes(sbom.encode(freeze.NAME, __version__, identity, found))
+def _write_notices(pack: Path, identity: str, found: list[Component]) -> list[Path]:
+    """Write the bill of materials and a licence text per component; returns the files."""
+    bill = pack / packfile.SBOM
+    bill.write_bytes(sbom.encode(freeze.NAME, __version__, identity, found))
+    (pack / packfile.LICENSES).mkdir()
+    texts = {pack / packfile.LICENSES / f"{component.name}.txt": component.text for component in found}
+    for path, text in texts.items():
+        if text:
+            path.write_text(text, encoding="utf-8", newline="\n")
+    return [bill, *sorted(path for path, text in texts.items() if text)]
 
 
 def _compress(root: Path, name: str, pack: Path, progress: Progress) -> Part:

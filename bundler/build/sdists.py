@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 from bundler.build import cache, locks, toolchain
@@ -28,11 +27,11 @@ def archive(lock: str, tools: str, progress: Progress) -> Path:
         return kept
     with (
         cache.locked(kept),
-        progress.stage(f"download {pin.name}"),
-        tempfile.TemporaryDirectory(prefix="download-", dir=cache.folder("work")) as work,
+        progress.stage(f"Downloading {pin.name}"),
+        cache.scratch(f"download-{digest[:16]}") as work,
     ):
-        _download(pin.name, lock, tools, Path(work))
-        (downloaded,) = Path(work).iterdir()
+        _download(pin.name, lock, tools, work)
+        (downloaded,) = work.iterdir()
         found = _sha256(downloaded)
         if found != digest:
             raise BundleError(
