@@ -78,7 +78,8 @@ def choose(
     if known is not None and known.chosen in variants:
         return known
     verdict = _probe(list(variants), [*(command or child.command(environment)), "_probe"], environment, time_limit)
-    _write(file, verdict)
+    if verdict.rejected:
+        _write(file, verdict)
     return verdict
 
 
@@ -97,6 +98,8 @@ def _probe(variants: list[str], command: list[str], environment: Mapping[str, st
             scores.update(outcome.scores)
             blamed = outcome.testing or outcome.scoring
             if not blamed or blamed in excluded:
+                if not (outcome.scores or reference.testing):
+                    return Verdict(chosen=plainest, reason=f"the others are untested, as the test {outcome.failure}")
                 break
             failure = outcome.failure or _wrong_numbers(outcome, reference)
             if failure:
@@ -107,7 +110,7 @@ def _probe(variants: list[str], command: list[str], environment: Mapping[str, st
     if reference is not None and reference.done:
         return Verdict(chosen=plainest, reason="no other passed the test", rejected=rejected)
     raise BundleError(
-        f"failed to find a CPU backend that works here: {tried or 'the test itself does not start'}",
+        f"failed to find a CPU backend that works here: {tried}",
         f"name one to use it untested: {OVERRIDE}={plainest}",
     )
 

@@ -159,11 +159,15 @@ def test_when_nothing_works_the_error_says_what_was_tried(here: Machine) -> None
     assert caught.value.hint == "name one to use it untested: BUNDLE_CPU_VARIANT=x64"
 
 
-def test_children_that_do_not_start_are_an_error_too(here: Machine) -> None:
+def test_without_a_test_the_plainest_is_taken_this_time(here: Machine) -> None:
     for name in ("x64", "haswell"):
         (here.libs / f"libggml-cpu-{name}.so").write_bytes(b"")
-    with pytest.raises(BundleError, match="the test itself does not start"):
-        probe.choose(here.libs, here.cache, os.environ, command=["/nonexistent"])
+    verdict = probe.choose(here.libs, here.cache, os.environ, command=["/nonexistent"])
+    assert verdict == Verdict(
+        chosen="x64",
+        reason="the others are untested, as the test could not be started: No such file or directory",
+    )
+    assert not here.cache.exists()
 
 
 def test_a_verdict_is_remembered(here: Machine) -> None:

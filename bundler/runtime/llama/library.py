@@ -100,7 +100,7 @@ class Library:
         if not registered:
             raise BundleError(
                 f"failed to load the backend {path.name}: {self.log.cause()}",
-                "choose another one, or none: BUNDLE_CPU_VARIANT",
+                "name another CPU variant with BUNDLE_CPU_VARIANT",
             )
         self._backends[path] = registered
 
