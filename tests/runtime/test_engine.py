@@ -368,6 +368,22 @@ def test_a_seeded_prompt_ends_in_a_whole_piece_whether_cached_or_not(length: int
         assert (length - counts[-1]) % CHUNK == 0
 
 
+def test_a_seeded_prompt_finds_the_cache_as_it_was_at_first() -> None:
+    steps = Steps()
+    prompt = [7] * 200
+    steps.finish(steps.submit(prompt, max_tokens=1, sampling=SEEDED))
+    steps.finish(steps.submit([8] * 100, max_tokens=1))
+    again = steps.submit(prompt, max_tokens=1, sampling=SEEDED)
+    steps.finish(again)
+    assert again.cached == 128
+    assert sorted(map(len, steps.runner.state.values())) == [0, 200]
+    behind = steps.submit([9] * 200, max_tokens=1)
+    steps.finish(behind)
+    again = steps.submit([9] * 200, max_tokens=1, sampling=SEEDED)
+    steps.finish(again)
+    assert again.cached == 0
+
+
 def test_a_seeded_prompt_takes_no_state_that_was_computed_together_with_others() -> None:
     steps = Steps()
     busy = steps.submit([1], max_tokens=50)

@@ -143,6 +143,16 @@ def test_reusing_a_prefix_changes_nothing(quantized_model: Path, libs: Path) -> 
         assert again == first
 
 
+def test_a_seed_repeats_an_answer_whatever_came_between(quantized_model: Path, libs: Path) -> None:
+    seeded = Sampling(seed=7, temperature=1.5)
+    prompt = [(index * 131 + 7) % 304 for index in range(230)]
+    with loaded(quantized_model, libs) as model:
+        first, _ = generate(model, prompt, sampling=seeded)
+        for other in range(3):
+            generate(model, [other + 5] * 150)
+            assert generate(model, prompt, sampling=seeded)[0] == first
+
+
 def test_a_seed_repeats_an_answer_and_none_does_not(random_model: Path, libs: Path) -> None:
     with loaded(random_model, libs) as model:
         prompt = list(range(3, 103))

@@ -38,8 +38,10 @@ class Task:
         """Most tokens, prompt and answer together."""
         if job.max_tokens is not None:
             self.limit = min(self.limit, self.prompt_tokens + max(0, job.max_tokens))
-        self.exact = job.sampling.seed is not None or job.sampling.temperature <= 0
-        """Whether the same answer is expected from the same job: then only what was computed in CHUNKs is reused."""
+        self.seeded = job.sampling.seed is not None
+        """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
+        self.exact = self.seeded or job.sampling.temperature <= 0
+        """Whether only what was computed in whole CHUNKs is reused."""
         self.cached = 0
         self.slot: Slot | None = None
         self.admission = 0
@@ -62,6 +64,8 @@ class Slot:
         """Those whose state is in the cache."""
         self.exact = 0
         """Of these, the first so many were computed in whole CHUNKs and apart from other sequences."""
+        self.at_front = True
+        """Whether they lie at the beginning of the cache: sums over other cells differ in their last bits."""
         self.task: Task | None = None
         self.last_used = 0
 
@@ -221,11 +225,19 @@ class Scheduler:
         return failed
 
     def _place(self, task: Task, slot: Slot, common: int) -> None:
-        if task.exact:
+        if task.seeded and not slot.at_front:
+            reusable = 0
+        elif task.exact:
             reusable = max(0, min(common, slot.exact, len(task.tokens) - CHUNK)) // CHUNK * CHUNK
         else:
             reusable = min(common, len(task.tokens) - 1)
+        if task.seeded and not self.running:
+            for other in self.slots:
+                if other is not slot:
+                    self._trim(other, 0)
         self._trim(slot, reusable)
+        if not slot.tokens:
+            slot.at_front = not any(other.tokens for other in self.slots)
         if not task.admission:
             task.cached = len(slot.tokens)
         self._admissions += 1
