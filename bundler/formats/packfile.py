@@ -108,7 +108,7 @@ def _flaw(pack: PackFile) -> str:
     for entry in pack.notices:
         if entry.file != SBOM and not re.fullmatch(rf"{LICENSES}/[A-Za-z0-9][A-Za-z0-9._+-]*", entry.file):
             return f"it names the file {entry.file}"
-    entries = [*pack.parts.values(), pack.launcher, *pack.notices]
+    entries: list[Part | Entry] = [*pack.parts.values(), pack.launcher, *pack.notices]
     if any(not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or entry.size < 0 for entry in entries):
         return "it has a digest or size that is none"
     if len({entry.file for entry in entries}) != len(entries):
