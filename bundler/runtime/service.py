@@ -38,6 +38,8 @@ class Service:
         self.defaults = defaults.from_manifest(manifest)
         self.startup = startup
         self._prompter = Prompter(manifest)
+        self._tokenizing: set[asyncio.Task[list[int]]] = set()
+        self._closed = False
 
     def prepare(self) -> None:
         """Compile the template before the first request needs it.
@@ -58,7 +60,10 @@ class Service:
             yield Failed("unavailable", error.message)
             return
         try:
-            tokens = await asyncio.to_thread(self._prompter.tokens, request, loaded.vocabulary)
+            tokens = await self._tokens(request, loaded.vocabulary)
+        except EngineClosed as error:
+            yield Failed("unavailable", str(error))
+            return
         except BundleError as error:
             yield Failed("invalid_request", error.message)
             return
@@ -74,7 +79,7 @@ class Service:
             finish: EngineFinish | None = None
             while finish is None:
                 new, finish = await inbox.get()
-                text = answer.push(new)
+                text = answer.drop(new) if self._closed else answer.push(new)
                 if finish is not None:
                     text += answer.finish()
                 if text:
@@ -86,9 +91,34 @@ class Service:
             accepted.cancel()
 
     async def close(self) -> None:
-        """Cancel every answer and free the model. Answers under way end with `Finished("cancelled")`."""
+        """Cancel every answer and free the model. Answers under way end with `Finished("cancelled")`.
+
+        The vocabulary goes with the model, so nobody may be reading from it by then.
+        """
+        self._closed = True
+        if self._tokenizing:
+            await asyncio.wait(self._tokenizing)
         if self.startup.loaded:
             await asyncio.to_thread(self.startup.loaded.engine.close)
+
+    async def _tokens(self, request: Request, vocabulary: Vocabulary) -> list[int]:
+        """The prompt, made in a thread that goes on to its end also where nobody waits for it any more.
+
+        Raises:
+            BundleError: see `Prompter.tokens`.
+            EngineClosed: the service was closed.
+        """
+        if self._closed:
+            raise EngineClosed("the server is stopping")
+        task = asyncio.create_task(asyncio.to_thread(self._prompter.tokens, request, vocabulary))
+        self._tokenizing.add(task)
+        task.add_done_callback(self._tokenized)
+        return await asyncio.shield(task)
+
+    def _tokenized(self, task: asyncio.Task[list[int]]) -> None:
+        self._tokenizing.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report it where nobody waits
 
 
 class _Answer:
@@ -98,6 +128,8 @@ class _Answer:
         self._detokenizer = Detokenizer(vocabulary.piece)
         self._filter = StopFilter(stops)
         self.tokens = 0
+        self.cut = False
+        """Whether tokens were dropped, so that the answer is not whole however it ended."""
 
     @property
     def stopped(self) -> bool:
@@ -111,6 +143,11 @@ class _Answer:
             self.tokens += 1
             text += self._filter.push(self._detokenizer.push(token))
         return text
+
+    def drop(self, tokens: list[int]) -> str:
+        """Leave tokens out that the vocabulary can no longer be asked about."""
+        self.cut = self.cut or (bool(tokens) and not self.stopped)
+        return ""
 
     def finish(self) -> str:
         return self._filter.finish()
@@ -130,7 +167,8 @@ def _submit(loaded: Loaded, job: Job) -> Handle | Failed:
 
 
 def _finished(answer: _Answer, finish: EngineFinish) -> Finished | Failed:
-    if finish.reason == "failed":
+    reason = "cancelled" if answer.cut else "stop" if answer.stopped else finish.reason
+    if reason == "failed":
         return Failed("internal", finish.error)
     usage = Usage(
         prompt_tokens=finish.prompt_tokens,
@@ -139,4 +177,4 @@ def _finished(answer: _Answer, finish: EngineFinish) -> Finished | Failed:
         prompt_seconds=finish.prompt_seconds,
         completion_seconds=finish.completion_seconds,
     )
-    return Finished("stop" if answer.stopped else finish.reason, usage)
+    return Finished(reason, usage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import aclosing
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from bundler.errors import BundleError
 from bundler.formats.manifest import Message
 from bundler.runtime.defaults import from_manifest
+from bundler.runtime.engine.interface import Handle, Job
 from bundler.runtime.request import ChatMessage, Delta, Event, Failed, Finished, Request, Started
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
-from tests.runtime.fake_engine import ByteVocabulary, ScriptedEngine, loaded, until
+from tests.runtime.fake_engine import ByteVocabulary, ScriptedEngine, ScriptedHandle, loaded, until
 from tests.runtime.serving import TEMPLATE, manifest
 
 HI = Request(messages=[ChatMessage("user", "Hi")])
@@ -187,6 +189,108 @@ def test_ollama_s_ways_to_say_no_limit() -> None:
     defaults = from_manifest(manifest(parameters={"num_predict": -1, "seed": -1, "num_ctx": 512, "num_thread": 0}))
     assert (defaults.max_tokens, defaults.sampling.seed) == (None, None)
     assert (defaults.context_length, defaults.threads) == (512, None)
+
+
+def test_the_model_is_not_freed_while_a_prompt_is_made() -> None:
+    """The vocabulary is part of the model: tokenizing over a freed one crashes."""
+    vocabulary = SlowVocabulary()
+    engine = ScriptedEngine()
+    service = Service(manifest(), Startup.done(loaded(engine, vocabulary)))
+
+    async def stop_while_tokenizing() -> list[Event]:
+        answering = asyncio.ensure_future(_collect(service))
+        await asyncio.to_thread(vocabulary.entered.wait, 30)
+        closing = asyncio.ensure_future(service.close())
+        await asyncio.sleep(0)
+        assert not engine.closed
+        vocabulary.go_on.set()
+        await closing
+        return await answering
+
+    *_, last = asyncio.run(stop_while_tokenizing())
+    assert isinstance(last, Failed) or (isinstance(last, Finished) and last.reason == "cancelled")
+    assert engine.closed
+    assert answer(service, HI) == [Failed("unavailable", "the server is stopping")]
+
+
+def test_a_prompt_that_nobody_waits_for_is_made_before_the_model_is_freed() -> None:
+    vocabulary = SlowVocabulary()
+    engine = ScriptedEngine()
+    service = Service(manifest(), Startup.done(loaded(engine, vocabulary)))
+
+    async def leave_while_tokenizing() -> None:
+        answering = asyncio.ensure_future(_collect(service))
+        await asyncio.to_thread(vocabulary.entered.wait, 30)
+        answering.cancel()
+        await asyncio.wait([answering])
+        closing = asyncio.ensure_future(service.close())
+        await asyncio.sleep(0)
+        assert not engine.closed
+        vocabulary.go_on.set()
+        await closing
+
+    asyncio.run(leave_while_tokenizing())
+    assert engine.closed
+
+
+def test_tokens_that_come_after_the_end_are_not_looked_up() -> None:
+    engine = LateEngine("Hello")
+    service = Service(manifest(), Startup.done(loaded(engine, GoneVocabulary(engine))))
+
+    async def close_while_answering() -> list[Event]:
+        answering = asyncio.ensure_future(_collect(service))
+        await asyncio.to_thread(until, lambda: bool(engine.jobs))
+        await service.close()
+        return await answering
+
+    *_, last = asyncio.run(close_while_answering())
+    assert isinstance(last, Finished)
+    assert last.reason == "cancelled"
+
+
+def test_an_answer_that_a_stop_string_ended_is_whole_whatever_comes_after() -> None:
+    service = Service(manifest(), Startup.done(loaded(ScriptedEngine("a<r>", fail="out of memory"))))
+    *_, last = answer(service, Request(messages=HI.messages, stop=["<r>"]))
+    assert isinstance(last, Finished)
+    assert last.reason == "stop"
+
+
+class SlowVocabulary(ByteVocabulary):
+    """Tokenizes only when it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        self.entered.set()
+        assert self.go_on.wait(30)
+        return super().tokenize(text, add_special=add_special, parse_special=parse_special)
+
+
+class LateEngine(ScriptedEngine):
+    """Hands its whole answer out when it is closed, as a step does that was under way."""
+
+    def submit(self, job: Job) -> Handle:
+        self.jobs.append(job)
+        return ScriptedHandle()
+
+    def close(self) -> None:
+        self.closed = True
+        [job] = self.jobs
+        self._work(job, ScriptedHandle())
+
+
+class GoneVocabulary(ByteVocabulary):
+    """Is gone with its engine."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        assert not self._engine.closed
+        return super().piece(token, special=special)
 
 
 async def _collect(service: Service) -> list[Event]:
