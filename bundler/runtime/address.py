@@ -34,6 +34,11 @@ class Listening:
     def url(self) -> str:
         return url(self.host, self.port)
 
+    @property
+    def address(self) -> str:
+        """The IP address that `host` stands for; a machine's own name often is a loopback address."""
+        return str(self.socket.getsockname()[0])
+
 
 @dataclass(frozen=True)
 class Running:
@@ -115,9 +120,10 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int
         return socket.AF_INET, (DEFAULT_HOST, port)
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as cause:
+    except (OSError, UnicodeError) as cause:  # UnicodeError: what cannot be a host name at all, such as `.`
+        reason = cause.strerror if isinstance(cause, OSError) else "it is no host name"
         raise BundleError(
-            f"failed to listen on {host}: {cause.strerror}",
+            f"failed to listen on {host}: {reason}",
             "--host takes an address of this machine; 127.0.0.1 for itself alone, 0.0.0.0 for its whole network",
         ) from cause
     family, _, _, _, address = sorted(found, key=lambda one: one[0] != socket.AF_INET)[0]

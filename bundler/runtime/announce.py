@@ -101,6 +101,8 @@ class ProgressLine:
         if not self._shown or now - self._drawn_at < _REDRAW_SECONDS:
             return
         with self._lock:
+            if not self._shown:  # cleared by another thread meanwhile
+                return
             self._drawn_at, self._drawn = now, True
             self._stream.write(f"\r{stage} … {fraction:4.0%}\x1b[K")
             self._stream.flush()

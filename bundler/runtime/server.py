@@ -97,7 +97,7 @@ def _build(bundle: BundleFile, startup: Startup, place: Listening, *, verbose: b
     from bundler.runtime.security import is_loopback
     from bundler.runtime.service import Service
 
-    loopback_only = is_loopback(place.host)
+    loopback_only = is_loopback(place.address)
     if not loopback_only:
         announce.open_to_network(place)
     service = Service(bundle.manifest, startup)

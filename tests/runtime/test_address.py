@@ -59,10 +59,18 @@ def test_the_same_bundle_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
             other.socket.close()
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7", ".", "a" * 70])
 def test_an_address_of_another_machine(host: str) -> None:
     with pytest.raises(BundleError, match=f"^failed to listen on {host}"):
         listen(host, 0, BUNDLE_ID, reuse=False)
+
+
+def test_a_name_is_the_address_that_it_stands_for() -> None:
+    """Debian's own name for a machine is 127.0.1.1: only this machine reaches it, and Host headers are checked."""
+    place = listen("localhost", 0, BUNDLE_ID, reuse=False)
+    assert isinstance(place, Listening)
+    with place.socket:
+        assert (place.host, place.address) == ("localhost", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
