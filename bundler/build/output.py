@@ -11,6 +11,7 @@ import errno
 import os
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -39,6 +40,8 @@ class OutputFile:
     def _open(self) -> int:
         if self.destination.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self.destination.exists() and not self.destination.is_file():  # root would replace /dev/null by a file
+            raise OSError(errno.EINVAL, "it is a device, a pipe or a socket")
         if sys.platform == "linux":
             try:
                 return os.open(self.destination.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
@@ -82,10 +85,14 @@ class OutputFile:
             raise explain(cause, self.destination) from cause
 
     def patch(self, offset: int, data: bytes) -> None:
-        """Overwrite bytes already written."""
-        os.lseek(self.descriptor, offset, os.SEEK_SET)
-        os.write(self.descriptor, data)
-        os.lseek(self.descriptor, self.position, os.SEEK_SET)
+        """Overwrite bytes already written.
+
+        Raises:
+            BundleError: as `write`; where blocks are copied on writing, overwriting takes space too.
+        """
+        position, self.position = self.position, os.lseek(self.descriptor, offset, os.SEEK_SET)
+        self.write(data)
+        self.position = os.lseek(self.descriptor, position, os.SEEK_SET)
 
     def share(self, source: int, length: int) -> bool:
         """Append a whole file of `length` bytes by pointing at the same blocks; False where that cannot be."""
@@ -108,9 +115,8 @@ class OutputFile:
     def commit(self, *, executable: bool) -> None:
         """Flush to the disk and take the destination's name, replacing what had it."""
         try:
-            if executable and hasattr(os, "fchmod"):
-                mode = os.fstat(self.descriptor).st_mode
-                os.fchmod(self.descriptor, mode & 0o777 | (mode & 0o444) >> 2)
+            if executable:
+                self._make_executable()
             os.ftruncate(self.descriptor, self.position)
             os.fsync(self.descriptor)
             if not self._named:
@@ -123,6 +129,13 @@ class OutputFile:
             _sync_folder(self.destination.parent)
         except OSError as cause:
             raise explain(cause, self.destination) from cause
+
+    def _make_executable(self) -> None:
+        """For all who may read it. FAT has no modes of files; those of the mount hold for all of them."""
+        if hasattr(os, "fchmod"):
+            mode = os.fstat(self.descriptor).st_mode & 0o777
+            with suppress(PermissionError):
+                os.fchmod(self.descriptor, mode | (mode & 0o444) >> 2)
 
     def _name(self) -> None:
         """Give the nameless file its temporary name."""

@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def write_bundle(
     Raises:
         BundleError: the output cannot be written, or a source changed while it was read; nothing is left behind.
     """
-    stamp = DosTime.from_epoch(int(os.environ.get("SOURCE_DATE_EPOCH", "0") or 0))
+    stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH", ""))
     sizes = {name: path.stat().st_size for name, path in models.items()}
     fixed = launcher.stat().st_size + sum(member.size for member in members)
     external = external_weights or _must_split(destination, manifest, fixed, sum(sizes.values()))
@@ -91,19 +92,26 @@ def write_bundle(
     inside = {} if external else models
     beside = models if external else {}
     total = fixed + sum(sizes.values())
-    with progress.stage(f"Writing {destination.name}", total) as stage, ThreadPoolExecutor(2) as pool:
-        sidecars, renamed = _write_sidecars(destination, beside, manifest, stage, pool)
-        with OutputFile(destination) as output:
-            writing = _Writing(output, stamp, stage, pool)
-            writing.launcher(launcher)
-            for member in members:
-                writing.member(member)
-            for name, path in inside.items():
-                writing.member(Content(name, path=path, aligned=True))
-            final = _complete(renamed, writing)
-            digest = writing.finish(manifests.encode(final))
-            output.commit(executable=True)
-    return Written(destination, output.position, sidecars, final, digest, writing.shared)
+    with (
+        progress.stage(f"Writing {destination.name}", total) as stage,
+        ThreadPoolExecutor(2) as pool,
+        ExitStack() as outputs,
+    ):
+        sidecars, renamed = _write_sidecars(destination, beside, manifest, stage, pool, outputs)
+        output = outputs.enter_context(OutputFile(destination))
+        writing = _Writing(output, stamp, stage, pool)
+        writing.launcher(launcher)
+        for member in members:
+            writing.member(member)
+        for name, path in inside.items():
+            writing.member(Content(name, path=path, aligned=True))
+        final = _complete(renamed, writing)
+        digest = writing.finish(manifests.encode(final))
+        for sidecar in sidecars:
+            sidecar.commit(executable=False)
+        output.commit(executable=True)
+    beside_it = [sidecar.destination for sidecar in sidecars]
+    return Written(destination, output.position, beside_it, final, digest, writing.shared)
 
 
 class _Writing:
@@ -174,7 +182,7 @@ def copy_hashed(
     crc = 0
     left = size
     while left:
-        chunk = os.read(source, min(CHUNK, left))
+        chunk = _read(source, min(CHUNK, left), path)
         if not chunk:
             break
         hashing = pool.submit(digest.update, chunk)
@@ -187,18 +195,33 @@ def copy_hashed(
             crc = summing.result()
         left -= len(chunk)
         stage.advance(len(chunk))
-    if left or os.read(source, 1):
+    if left or _read(source, 1, path):
         raise BundleError(
             f"failed to read {path}: it changed while it was read", "build again when nothing writes to it"
         )
     return digest.hexdigest(), crc
 
 
+def _read(source: int, length: int, path: Path) -> bytes:
+    try:
+        return os.read(source, length)
+    except OSError as cause:
+        raise BundleError(f"failed to read {path}: {cause.strerror}", "check the disk that it lies on") from cause
+
+
 def _write_sidecars(
-    destination: Path, models: dict[str, Path], manifest: Manifest, stage: Stage, pool: ThreadPoolExecutor
-) -> tuple[list[Path], Manifest]:
-    """Write the weights beside the executable under names of their content; the manifest that points there."""
-    made: list[Path] = []
+    destination: Path,
+    models: dict[str, Path],
+    manifest: Manifest,
+    stage: Stage,
+    pool: ThreadPoolExecutor,
+    outputs: ExitStack,
+) -> tuple[list[OutputFile], Manifest]:
+    """Write the weights beside the executable under names of their content; the manifest that points there.
+
+    They are left to be committed together with the executable, so that none is left behind without it.
+    """
+    made: list[OutputFile] = []
     entries: list[Model] = []
     for model in manifest.models:
         if model.member not in models:
@@ -213,14 +236,15 @@ def _write_sidecars(
                 f"of at most {limit}",
                 "format the stick as exFAT, or build to another disk",
             )
-        with OutputFile(destination.with_name(f"{destination.stem}.weights.gguf")) as output:
-            with path.open("rb", buffering=0) as source:
-                shared = output.share(source.fileno(), size)
-                sha256, _ = copy_hashed(source.fileno(), None if shared else output, size, path, stage, pool)
-            header = _head_digest(output.descriptor, 0, model.header_size)
-            output.destination = destination.with_name(f"{destination.stem}-{sha256[:8]}.gguf")
-            output.commit(executable=False)
-        made.append(output.destination)
+        output = outputs.enter_context(
+            OutputFile(destination.with_name(f"{destination.stem}.weights-{len(made)}.gguf"))
+        )
+        with path.open("rb", buffering=0) as source:
+            shared = output.share(source.fileno(), size)
+            sha256, _ = copy_hashed(source.fileno(), None if shared else output, size, path, stage, pool)
+        header = _head_digest(output.descriptor, 0, model.header_size)
+        output.destination = destination.with_name(f"{destination.stem}-{sha256[:8]}.gguf")
+        made.append(output)
         entries.append(
             msgspec.structs.replace(
                 model, member="", sidecar=output.destination.name, size=size, sha256=sha256, header_sha256=header
@@ -257,6 +281,17 @@ def _head_digest(descriptor: int, offset: int, length: int) -> str:
         length -= len(chunk)
     os.lseek(descriptor, position, os.SEEK_SET)
     return digest.hexdigest()
+
+
+def _stamp(source_date_epoch: str) -> DosTime:
+    """The members' time: the variable SOURCE_DATE_EPOCH, in Unix seconds, or the earliest that ZIP knows."""
+    try:
+        return DosTime.from_epoch(int(source_date_epoch or 0))
+    except ValueError as cause:
+        raise BundleError(
+            f"failed to read the variable SOURCE_DATE_EPOCH: {source_date_epoch[:40]!r} is no number of seconds",
+            "set it to Unix seconds, or unset it",
+        ) from cause
 
 
 def _must_split(destination: Path, manifest: Manifest, fixed: int, weights: int) -> bool:

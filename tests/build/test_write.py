@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def manifest(target: str = "linux-x86_64") -> Manifest:
     )
 
 
-def build(folder: Path, weights: int, target: str = "linux-x86_64") -> Written:
+def build(folder: Path, weights: int, target: str = "linux-x86_64", *, external_weights: bool = False) -> Written:
     (folder / "launcher").write_bytes(b"launcher")
     (folder / "weights").write_bytes(bytes(weights))
     (folder / "out").mkdir(exist_ok=True)
@@ -36,6 +37,7 @@ def build(folder: Path, weights: int, target: str = "linux-x86_64") -> Written:
         {"models/m.gguf": folder / "weights"},
         manifest(target),
         Silent(),
+        external_weights=external_weights,
     )
 
 
@@ -55,6 +57,50 @@ def test_weights_that_fat32_cannot_hold_are_refused(tmp_path: Path, monkeypatch:
     assert "2097152 bytes" in caught.value.message
     assert "exFAT" in caught.value.hint
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_no_weights_are_left_beside_an_executable_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "m.exe").mkdir(parents=True)
+    with pytest.raises(BundleError, match=r"m\.exe: Is a directory"):
+        build(tmp_path, 100_000, external_weights=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.exe"]
+
+
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "m.exe")
+    with pytest.raises(BundleError, match=r"m\.exe: it is a device, a pipe or a socket"):
+        build(tmp_path, 1000)
+    assert (tmp_path / "out" / "m.exe").is_fifo()
+
+
+def test_a_filesystem_without_modes_holds_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    assert build(tmp_path, 1000).path.exists()
+
+
+def test_a_time_stamp_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(BundleError, match="SOURCE_DATE_EPOCH: 'yesterday' is no number"):
+        build(tmp_path, 1000)
+
+
+def test_a_source_that_cannot_be_read(tmp_path: Path) -> None:
+    """A folder opens like a file, and says at the first read that it is none: so does a disk that fails."""
+    (tmp_path / "weights").mkdir()
+    descriptor = os.open(tmp_path / "weights", os.O_RDONLY)
+    with (
+        ThreadPoolExecutor(2) as pool,
+        Silent().stage("") as stage,
+        pytest.raises(BundleError, match=r"^failed to read .*weights: "),
+    ):
+        write.copy_hashed(descriptor, None, 10, tmp_path / "weights", stage, pool)
+    os.close(descriptor)
 
 
 def test_windows_starts_no_file_over_four_gibibytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
