@@ -243,7 +243,7 @@ def _write_sidecars(
             shared = output.share(source.fileno(), size)
             sha256, _ = copy_hashed(source.fileno(), None if shared else output, size, path, stage, pool)
         header = _head_digest(output.descriptor, 0, model.header_size)
-        output.destination = destination.with_name(f"{destination.stem}-{sha256[:8]}.gguf")
+        output.destination = destination.with_name(_sidecar_name(destination.stem, sha256))
         made.append(output)
         entries.append(
             msgspec.structs.replace(
@@ -251,6 +251,12 @@ def _write_sidecars(
             )
         )
     return made, msgspec.structs.replace(manifest, models=entries)
+
+
+def _sidecar_name(stem: str, sha256: str) -> str:
+    """A name that every system allows, though the executable's own may be one for this system alone."""
+    portable = "".join(char if char.isprintable() and char not in '\\:*?"<>|' else "-" for char in stem)
+    return f"{portable}-{sha256[:8]}.gguf"
 
 
 def _complete(manifest: Manifest, writing: _Writing) -> Manifest:

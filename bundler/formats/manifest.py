@@ -14,6 +14,8 @@ import msgspec
 from bundler.errors import BundleError
 
 FORMAT = 1
+MAX_SIZE = 64 << 20
+"""Bytes of a manifest; a chat template and a system prompt of a megabyte each fit many times."""
 
 Role = Literal["chat", "embedding", "draft", "projector", "adapter"]
 ParameterValue = int | float | bool | str | list[str]
@@ -120,7 +122,7 @@ def decode(data: bytes) -> Manifest:
     """
     try:
         version: Any = msgspec.json.decode(data).get("format")
-    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as cause:
         raise _damaged(cause) from cause
     if isinstance(version, int) and version > FORMAT:
         raise BundleError(
@@ -128,12 +130,21 @@ def decode(data: bytes) -> Manifest:
             "use the version of bundle that built the file, or a newer one",
         )
     try:
-        return msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.ValidationError, msgspec.DecodeError) as cause:
         raise _damaged(cause) from cause
+    for model in manifest.models:
+        if model.sidecar and not _is_name(model.sidecar):
+            raise _damaged(f"weights beside the executable cannot be called {model.sidecar!r}")
+    return manifest
 
 
-def _damaged(cause: Exception) -> BundleError:
+def _is_name(text: str) -> bool:
+    """Whether it names a file in the same folder, on every system."""
+    return text not in (".", "..") and text.isprintable() and not any(char in text for char in "/\\:")
+
+
+def _damaged(cause: Exception | str) -> BundleError:
     return BundleError(
         f"failed to read bundle.json: {cause}", "the file is damaged or no bundle; get it again from its source"
     )

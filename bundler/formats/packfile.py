@@ -77,7 +77,7 @@ def decode(data: bytes) -> PackFile:
     """
     try:
         version: Any = msgspec.json.decode(data).get("format")
-    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError) as cause:
+    except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as cause:
         raise _damaged(str(cause)) from cause
     if isinstance(version, int) and version > FORMAT:
         raise BundleError(

@@ -40,6 +40,8 @@ def read_manifest(source: Source, archive: Archive) -> Manifest:
     entry = archive.entries.get(MANIFEST)
     if entry is None:
         raise BundleError(f"failed to read the bundle: it holds no {MANIFEST}", _AGAIN)
+    if entry.size > manifests.MAX_SIZE:
+        raise BundleError(f"failed to read {MANIFEST}: it would have {entry.size} bytes", _AGAIN)
     data = source.read_at(entry.offset, entry.size)
     if hashlib.sha256(data).hexdigest() != archive.manifest_sha256:
         raise BundleError(f"failed to read {MANIFEST}: its SHA-256 is not the one in the trailer", _AGAIN)

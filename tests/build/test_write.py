@@ -14,7 +14,7 @@ from bundler.build import output, write
 from bundler.build.progress import Silent
 from bundler.build.write import Content, Written, write_bundle
 from bundler.errors import BundleError
-from bundler.formats.manifest import Manifest, Model, RuntimeParts
+from bundler.formats.manifest import Manifest, Model, RuntimeParts, decode, encode
 
 
 def manifest(target: str = "linux-x86_64") -> Manifest:
@@ -26,12 +26,14 @@ def manifest(target: str = "linux-x86_64") -> Manifest:
     )
 
 
-def build(folder: Path, weights: int, target: str = "linux-x86_64", *, external_weights: bool = False) -> Written:
+def build(
+    folder: Path, weights: int, target: str = "linux-x86_64", *, external_weights: bool = False, name: str = "m.exe"
+) -> Written:
     (folder / "launcher").write_bytes(b"launcher")
     (folder / "weights").write_bytes(bytes(weights))
     (folder / "out").mkdir(exist_ok=True)
     return write_bundle(
-        folder / "out" / "m.exe",
+        folder / "out" / name,
         folder / "launcher",
         [Content("Modelfile", b"FROM ./models/m.gguf\n")],
         {"models/m.gguf": folder / "weights"},
@@ -66,6 +68,13 @@ def test_no_weights_are_left_beside_an_executable_that_could_not_be_written(
     with pytest.raises(BundleError, match=r"m\.exe: Is a directory"):
         build(tmp_path, 100_000, external_weights=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.exe"]
+
+
+def test_weights_have_a_name_that_every_system_allows(tmp_path: Path) -> None:
+    written = build(tmp_path, 1000, external_weights=True, name="a:b.exe")
+    (sidecar,) = written.sidecars
+    assert sidecar.name.startswith("a-b-")
+    assert decode(encode(written.manifest)).models[0].sidecar == sidecar.name
 
 
 def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
