@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -211,7 +212,10 @@ command.add_command(runtime)
 
 
 def main() -> None:
-    """Run the command line; exit code 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line; exit code 0 done, 1 the work failed, 2 wrong usage, 130 interrupted.
+
+    What nobody expected is one line too; with the variable BUNDLE_VERBOSE set it is a traceback.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         command(standalone_mode=False)
@@ -226,6 +230,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("BUNDLE_VERBOSE"):
+            raise
+        click.echo(f"error: failed unexpectedly: {type(error).__name__}: {error}", err=True)
+        click.echo("hint: please report it; with the variable BUNDLE_VERBOSE=1 it says where", err=True)
         sys.exit(1)
 
 

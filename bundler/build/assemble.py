@@ -14,6 +14,7 @@ import msgspec
 
 from bundler.build import packs
 from bundler.build.dryload import check_model, part_contents, runtime_parts
+from bundler.build.output import OutputFile
 from bundler.build.packs import Pack
 from bundler.build.plan import plan
 from bundler.build.progress import Progress
@@ -54,6 +55,8 @@ def build_bundle(
     """
     here = targets.host()
     wanted = target or here
+    with OutputFile(output):  # a place that cannot be written to is told now, and not after minutes of work
+        pass
     chosen_name = name or output.stem
     planned = plan(modelfile, chosen_name)
     for warning in planned.warnings:

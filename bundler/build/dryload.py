@@ -69,6 +69,11 @@ def check_model(pack: Pack, model: Path, progress: Progress) -> None:
             raise BundleError(
                 f"failed to check {model}: llama.cpp did not answer within {_TIMEOUT:.0f} s", "the file may be damaged"
             ) from cause
+        except OSError as cause:
+            raise BundleError(
+                f"failed to check {model}: {program} cannot be started: {cause.strerror}",
+                "set BUNDLE_CACHE to a folder that programs can be started from",
+            ) from cause
     if result.returncode:
         raise _refusal(model, result.returncode, result.stderr)
 
