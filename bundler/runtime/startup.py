@@ -108,7 +108,9 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
         BundleError: one of them failed.
     """
     from bundler.runtime import libraries, loading
+    from bundler.runtime.llama import lostfile
 
+    lostfile.watch()
     progress(0.0, "checking the weights")
     weights = bundle.weights()
     progress(0.0, "choosing the CPU variant")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -111,6 +113,18 @@ def test_serve_stops_in_the_middle_of_an_answer(bundle: Path, libs: Path) -> Non
             process.send_signal(signal.SIGTERM)
             assert list(lines)
         assert process.wait(30) == 0
+
+
+def test_a_file_that_is_lost_under_the_program_is_one_clear_end(bundle: Path, libs: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.exe"
+    shutil.copyfile(bundle, copy)
+    with serving(copy, "--port", "0", BUNDLE_LIBS=str(libs)) as (process, url):
+        os.truncate(copy, 0)
+        with pytest.raises(httpx.TransportError):
+            httpx.post(f"{url}/v1/completions", json={"prompt": "a"}, timeout=60)
+        assert process.wait(30) == 1
+        assert process.stderr
+        assert process.stderr.read().startswith("error: failed to read the weights: the file was changed or taken")
 
 
 def test_a_variable_sets_the_port(bundle: Path, libs: Path) -> None:
