@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import uvicorn
@@ -58,9 +58,10 @@ class HttpServer(uvicorn.Server):
         asyncio.run(self.serve(sockets=[listener]))
 
     def stop(self) -> None:
-        """Stop soon; answers under way have five seconds to end."""
+        """Stop soon; answers under way have five seconds to end. Does nothing where it has stopped already."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._stop_asked.set)
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._stop_asked.set)
 
     def capture_signals(self) -> AbstractContextManager[Any]:  # type: ignore[override] # the caller takes the signals
         return nullcontext()

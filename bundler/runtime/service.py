@@ -39,7 +39,7 @@ class Service:
         self.startup = startup
         self._prompter = Prompter(manifest)
         self._tokenizing: set[asyncio.Task[list[int]]] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     def prepare(self) -> None:
         """Compile the template before the first request needs it.
@@ -55,15 +55,12 @@ class Service:
         A model that is still loading is waited for. Close the iterator to cancel the answer.
         """
         try:
-            loaded = await self.startup.wait()
-        except BundleError as error:
-            yield Failed("unavailable", error.message)
+            loaded = await self._loaded()
+        except (BundleError, EngineClosed) as error:
+            yield Failed("unavailable", str(error))
             return
         try:
             tokens = await self._tokens(request, loaded.vocabulary)
-        except EngineClosed as error:
-            yield Failed("unavailable", str(error))
-            return
         except BundleError as error:
             yield Failed("invalid_request", error.message)
             return
@@ -79,7 +76,7 @@ class Service:
             finish: EngineFinish | None = None
             while finish is None:
                 new, finish = await inbox.get()
-                text = answer.drop(new) if self._closed else answer.push(new)
+                text = answer.drop(new) if self._closed.is_set() else answer.push(new)
                 if finish is not None:
                     text += answer.finish()
                 if text:
@@ -95,21 +92,37 @@ class Service:
 
         The vocabulary goes with the model, so nobody may be reading from it by then.
         """
-        self._closed = True
+        self._closed.set()
         if self._tokenizing:
             await asyncio.wait(self._tokenizing)
         if self.startup.loaded:
             await asyncio.to_thread(self.startup.loaded.engine.close)
+
+    async def _loaded(self) -> Loaded:
+        """The model, when it is loaded.
+
+        Raises:
+            BundleError: it could not be loaded.
+            EngineClosed: the service was closed.
+        """
+        if self.startup.running:
+            waiting = {asyncio.ensure_future(self.startup.wait()), asyncio.ensure_future(self._closed.wait())}
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+        if self._closed.is_set():
+            raise EngineClosed("the server is stopping")
+        return self.startup.outcome.result()
 
     async def _tokens(self, request: Request, vocabulary: Vocabulary) -> list[int]:
         """The prompt, made in a thread that goes on to its end also where nobody waits for it any more.
 
         Raises:
             BundleError: see `Prompter.tokens`.
-            EngineClosed: the service was closed.
         """
-        if self._closed:
-            raise EngineClosed("the server is stopping")
         task = asyncio.create_task(asyncio.to_thread(self._prompter.tokens, request, vocabulary))
         self._tokenizing.add(task)
         task.add_done_callback(self._tokenized)

@@ -191,6 +191,18 @@ def test_ollama_s_ways_to_say_no_limit() -> None:
     assert (defaults.context_length, defaults.threads) == (512, None)
 
 
+def test_a_request_that_waits_for_the_model_ends_with_the_service() -> None:
+    service = Service(manifest(), Startup())
+
+    async def stop_while_loading() -> list[Event]:
+        answering = asyncio.ensure_future(_collect(service))
+        await asyncio.sleep(0)
+        await service.close()
+        return await answering
+
+    assert asyncio.run(stop_while_loading()) == [Failed("unavailable", "the server is stopping")]
+
+
 def test_the_model_is_not_freed_while_a_prompt_is_made() -> None:
     """The vocabulary is part of the model: tokenizing over a freed one crashes."""
     vocabulary = SlowVocabulary()
