@@ -53,7 +53,7 @@ async function respond() {
   const mine = { controller: new AbortController(), text: "" };
   running = mine;
   conversation.save(messages);
-  const asked = [...messages];
+  const asked = conversation.turns(messages);
   const node = messageNode({ role: "assistant", content: "" });
   node.classList.add("waiting");
   node.setAttribute("aria-busy", "true");

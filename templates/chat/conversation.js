@@ -21,6 +21,17 @@ export function save(messages) {
   }
 }
 
+/** The messages as turns: what was said after a question that got no answer belongs to it. Templates want turns. */
+export function turns(messages) {
+  const taken = [];
+  for (const { role, content } of messages) {
+    const last = taken.at(-1);
+    if (last?.role === role) last.content += `\n\n${content}`;
+    else taken.push({ role, content });
+  }
+  return taken;
+}
+
 function isMessage(message) {
   return ["user", "assistant"].includes(message?.role) && typeof message.content === "string";
 }

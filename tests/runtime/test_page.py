@@ -87,6 +87,18 @@ def test_the_whole_conversation_goes_to_the_model(open_page: Open) -> None:
     assert engine.prompt() == "[user]One[assistant]A[user]Two[assistant]"
 
 
+def test_a_question_that_got_no_answer_and_the_next_one_are_one_turn(open_page: Open) -> None:
+    engine = ScriptedEngine("")
+    page = open_page(engine)
+    ask(page, "One")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    engine.answer = "A"
+    ask(page, "Two")
+    expect(page.get_by_label("Answer")).to_have_text("A")
+    assert engine.prompt() == "[user]One\n\nTwo[assistant]"
+    expect(page.get_by_label("You")).to_have_text(["One", "Two"])
+
+
 def test_shift_enter_makes_a_new_line(open_page: Open) -> None:
     engine = ScriptedEngine("A")
     page = open_page(engine)
