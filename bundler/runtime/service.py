@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import msgspec
+
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
 from bundler.runtime import defaults
@@ -25,7 +27,7 @@ from bundler.runtime.engine.interface import (
 )
 from bundler.runtime.inbox import Inbox
 from bundler.runtime.prompting import Prompter
-from bundler.runtime.request import Delta, Event, Failed, Finished, Request, Started, Usage
+from bundler.runtime.request import Delta, Event, Failed, Finished, Request, Sampling, Started, Usage
 from bundler.runtime.startup import Startup
 from bundler.runtime.stops import StopFilter
 
@@ -65,7 +67,8 @@ class Service:
             yield Failed("invalid_request", error.message)
             return
         inbox = Inbox(asyncio.get_running_loop())
-        job = Job(prompt=tokens, sampling=request.sampling, max_tokens=request.max_tokens, on_tokens=inbox.put)
+        sampling = _within(loaded.engine.context_length, request.sampling)
+        job = Job(prompt=tokens, sampling=sampling, max_tokens=request.max_tokens, on_tokens=inbox.put)
         accepted = _submit(loaded, job)
         if isinstance(accepted, Failed):
             yield accepted
@@ -164,6 +167,12 @@ class _Answer:
 
     def finish(self) -> str:
         return self._filter.finish()
+
+
+def _within(context_length: int, sampling: Sampling) -> Sampling:
+    """Penalties look back on the whole context at most; llama.cpp reserves memory for as much as it is told."""
+    back = min(sampling.repeat_last_n, context_length)
+    return msgspec.structs.replace(sampling, repeat_last_n=back)
 
 
 def _submit(loaded: Loaded, job: Job) -> Handle | Failed:

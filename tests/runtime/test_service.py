@@ -14,7 +14,7 @@ from bundler.errors import BundleError
 from bundler.formats.manifest import Message
 from bundler.runtime.defaults import from_manifest
 from bundler.runtime.engine.interface import Handle, Job
-from bundler.runtime.request import ChatMessage, Delta, Event, Failed, Finished, Request, Started
+from bundler.runtime.request import ChatMessage, Delta, Event, Failed, Finished, Request, Sampling, Started
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
 from tests.runtime.fake_engine import ByteVocabulary, ScriptedEngine, ScriptedHandle, loaded, until
@@ -189,6 +189,14 @@ def test_ollama_s_ways_to_say_no_limit() -> None:
     defaults = from_manifest(manifest(parameters={"num_predict": -1, "seed": -1, "num_ctx": 512, "num_thread": 0}))
     assert (defaults.max_tokens, defaults.sampling.seed) == (None, None)
     assert (defaults.context_length, defaults.threads) == (512, None)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(-1, -1), (64, 64), (2**31 - 1, 1000)])
+def test_penalties_look_back_on_the_context_at_most(asked: int, given: int) -> None:
+    engine = ScriptedEngine()
+    request = Request(messages=HI.messages, sampling=Sampling(repeat_last_n=asked, repeat_penalty=1.1))
+    answer(Service(manifest(), Startup.done(loaded(engine))), request)
+    assert engine.jobs[0].sampling.repeat_last_n == given
 
 
 def test_a_request_that_waits_for_the_model_ends_with_the_service() -> None:
