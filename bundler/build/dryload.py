@@ -6,6 +6,7 @@ without a model ("tool"), so that the check takes the same way as every bundle l
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -76,6 +77,22 @@ def check_model(pack: Pack, model: Path, progress: Progress) -> None:
             ) from cause
     if result.returncode:
         raise _refusal(model, result.returncode, result.stderr)
+    if not _generates(model, result.stdout):
+        raise BundleError(
+            f"failed to check {model}: it cannot generate text, as embedding models cannot",
+            "give the GGUF of a chat model",
+        )
+
+
+def _generates(model: Path, output: str) -> bool:
+    """What the runtime's facts say, its last line."""
+    try:
+        return bool(json.loads(output.splitlines()[-1])["generates"])
+    except (ValueError, IndexError, KeyError, TypeError) as cause:
+        raise BundleError(
+            f"failed to check {model}: the runtime pack answered with nothing known",
+            "build the pack again: bundle runtime remove, then bundle runtime build",
+        ) from cause
 
 
 def _refusal(model: Path, code: int, output: str) -> BundleError:
