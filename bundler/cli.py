@@ -113,29 +113,29 @@ def inspect(file: Path, as_json: bool) -> None:
         facts: dict[str, Any] = msgspec.to_builtins(manifest)
         click.echo(json.dumps({"path": str(file), "size": size, "manifest_sha256": archive.manifest_sha256, **facts}))
         return
-    click.echo(f"{manifest.name}  {human_size(size)}  built by bundle {manifest.bundler}, format {manifest.format}")
-    click.echo(f"manifest  sha256:{archive.manifest_sha256}")
+    _show(f"{manifest.name}  {human_size(size)}  built by bundle {manifest.bundler}, format {manifest.format}")
+    _show(f"manifest  sha256:{archive.manifest_sha256}")
     for target, parts in manifest.runtime.items():
-        click.echo(
+        _show(
             f"runtime   {target}: {', '.join(parts.parts)} (llama-cpp-python {parts.llama_cpp}, pack {parts.pack[:12]})"
         )
     for model in manifest.models:
         facts_line = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
         facts_line += [f"trained context {model.context_length}"] if model.context_length else []
-        click.echo(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
+        _show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
     if manifest.template:
-        click.echo(f"template  {manifest.template.kind}: {manifest.template.reason}")
-        click.echo(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
+        _show(f"template  {manifest.template.kind}: {manifest.template.reason}")
+        _show(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
     if manifest.system is not None:
-        click.echo(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
+        _show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
     for message in manifest.messages:
-        click.echo(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
+        _show(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
     for key, value in manifest.parameters.items():
-        click.echo(f"parameter {key} {json.dumps(value)}")
-    click.echo("members")
+        _show(f"parameter {key} {json.dumps(value)}")
+    _show("members")
     width = max(len(entry.name) for entry in archive.entries.values())
     for entry in archive.entries.values():
-        click.echo(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
+        _show(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
 
 
 @command.command()
@@ -202,6 +202,11 @@ def _stops(parameters: dict[str, Any]) -> list[str]:
 def _as_command(path: Path) -> str:
     text = str(path)
     return text if "/" in text else f"./{text}"
+
+
+def _show(line: str) -> None:
+    """A line with a downloaded bundle's own words, which shall not steer the terminal."""
+    click.echo("".join(char if char.isprintable() else "�" for char in line))
 
 
 def _warn(message: str) -> None:

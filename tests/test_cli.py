@@ -1,4 +1,4 @@
-"""`bundle` where something happens that nobody expected."""
+"""`bundle` where something happens that nobody expected, or that somebody means ill."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bundler import cli
 from bundler.build import bundles
+from bundler.build.progress import Silent
+from bundler.build.write import write_bundle
+from bundler.formats.manifest import Manifest
 
 
 @pytest.fixture
@@ -38,3 +42,13 @@ def test_a_fault_of_ours_says_where_when_asked(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("BUNDLE_VERBOSE", "1")
     with pytest.raises(RuntimeError, match="odd"):
         cli.main()
+
+
+def test_a_downloaded_bundle_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "launcher").write_bytes(b"launcher")
+    weird = Manifest(name="m\x1b]0;owned\x07", bundler="0\x9b2J", runtime={}, models=[], system="\x1b[2J")
+    path = write_bundle(tmp_path / "m.exe", tmp_path / "launcher", [], {}, weird, Silent()).path
+    result = CliRunner().invoke(cli.command, ["inspect", str(path)])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("m�]0;owned�  ")
+    assert not set(result.stdout) & {"\x1b", "\x07", "\x9b"}
