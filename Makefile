@@ -28,7 +28,7 @@ demo: setup
 	@$(BIN)/bundle build examples/guide -o dist/guide
 	@echo
 	@echo "> What is a bundle?"
-	@dist/guide run "What is a bundle?"
+	@dist/guide run "What is a bundle?" </dev/null
 	@echo
 	@echo "Chat with it:   dist/guide          (web page and API on http://127.0.0.1:11434, Ctrl-C ends it)"
 	@echo "Ask it:         dist/guide run \"How do I choose a port?\""

@@ -74,6 +74,8 @@ def weights_file(modelfile: Modelfile, command: Command, folder: Path) -> Path:
     try:
         if path.is_dir():
             raise modelfile.error(place, f"{value} is a folder", _present(path))
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise modelfile.error(place, f"{value} is a device, a pipe or a socket", "give a path to a .gguf")
         with path.open("rb") as file:
             head = file.read(1024)
     except FileNotFoundError as cause:

@@ -120,6 +120,11 @@ def test_a_folder_is_no_model(folder: Path) -> None:
     assert error.hint == "the folder has m.GGUF"
 
 
+def test_a_pipe_is_no_model_and_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "m.gguf")
+    assert cause(fails(folder, "m.gguf")) == "m.gguf is a device, a pipe or a socket"
+
+
 def test_unknown_users_and_impossible_names(folder: Path) -> None:
     assert cause(fails(folder, "~no-such-user/m.gguf")) == "the home folder of ~no-such-user is not known"
     assert cause(fails(folder, "a" * 5000)) == "a" * 60 + "… cannot be read: File name too long"
