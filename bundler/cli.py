@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,9 @@ def main() -> None:
     What nobody expected is one line too; with the variable BUNDLE_VERBOSE set it is a traceback.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show a character shows `?`
+            stream.reconfigure(errors="replace")
     try:
         command(standalone_mode=False)
     except click.ClickException as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,3 +54,18 @@ def test_a_downloaded_bundle_does_not_steer_the_terminal(tmp_path: Path) -> None
     assert result.exit_code == 0
     assert result.stdout.startswith("m�]0;owned�  ")
     assert not set(result.stdout) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_a_terminal_that_cannot_show_a_character(tmp_path: Path) -> None:
+    (tmp_path / "launcher").write_bytes(b"launcher")
+    friendly = Manifest(name="m", bundler="0", runtime={}, models=[], system="Grüße 🦙")
+    path = write_bundle(tmp_path / "m.exe", tmp_path / "launcher", [], {}, friendly, Silent()).path
+    result = subprocess.run(
+        [sys.executable, "-c", "from bundler.cli import main; main()", "inspect", path],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert 'system    "Gr??e ?"' in result.stdout
