@@ -63,8 +63,8 @@ def open_to_network(place: Listening) -> None:
 
 def ready(facts: LoadFacts) -> None:
     """What was decided while loading, with what it costs."""
-    conversations = f" for each of {facts.parallel} conversations" if facts.parallel > 1 else ""
-    context = f"{facts.context_length:,} tokens of context{conversations} ({size(facts.context_size)})"
+    conversations = f" in up to {facts.parallel} conversations at once" if facts.parallel > 1 else ""
+    context = f"{facts.context_length:,} tokens of context{conversations} ({size(facts.context_size)} in all)"
     threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
     _tell(f"ready, loaded in {sum(facts.seconds.values()):.2f} s: {context}, {threads}; Ctrl-C stops it")
 

@@ -42,7 +42,7 @@ def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str
     defaults = from_manifest(manifest)
     options = load.options(defaults)
     place = bundle.weights()
-    threads = machine.processors()
+    threads = machine.threads(options.threads, model.size)
     here = url(DEFAULT_HOST, DEFAULT_PORT)
     mode = load_mode(place, os.fstat(place.descriptor).st_size)
     return {
@@ -63,10 +63,7 @@ def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str
         "cpu": _variant(environment),
         "load": {"mode": mode.mode, "reason": mode.reason},
         "context": _context(place, model, options.context_length, options.parallel),
-        "threads": {
-            "count": options.threads or threads.count,
-            "reason": "as asked" if options.threads else threads.reason,
-        },
+        "threads": {"count": threads.count, "reason": threads.reason},
         "cache": str(cache_folder(environment)),
         "address": {"url": here, "running": running_bundle(DEFAULT_HOST, DEFAULT_PORT) == bundle.digest},
     }

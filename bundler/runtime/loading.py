@@ -84,12 +84,11 @@ def load(
         free=free.available,
         weights=source.size,
     )
-    processors = machine.processors()
-    threads = options.threads or processors.count
+    threads = machine.threads(options.threads, model.size)
     try:
         if not model.generates:
             raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
-        context = Context(model, cells=plan.cells, sequences=plan.parallel, batch=_BATCH, threads=threads)
+        context = Context(model, cells=plan.cells, sequences=plan.parallel, batch=_BATCH, threads=threads.count)
     except BundleError:
         model.close()
         raise
@@ -114,8 +113,8 @@ def load(
         cells=plan.cells,
         parallel=plan.parallel,
         parallel_reason=plan.parallel_reason,
-        threads=threads,
-        threads_reason="as asked" if options.threads else processors.reason,
+        threads=threads.count,
+        threads_reason=threads.reason,
         load_mode=mode.mode,
         load_reason=mode.reason,
         repacked_size=library.log.buffer_size("REPACK"),

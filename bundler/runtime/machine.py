@@ -15,6 +15,10 @@ import msgspec
 
 _UNLIMITED = 1 << 60
 """cgroup v1 writes a number near 2^63 for `no limit`."""
+_BYTES_PER_THREAD = 16 << 20
+"""Weights that keep one thread busy between two of llama.cpp's barriers. Below that a second thread brings next to
+nothing, and where other programs want the CPU too, both wait for each other at every barrier: a 4 MB model answers ten
+times slower."""
 _CPUINFO_BYTES = 16384
 """The first CPU is enough; the file grows with their number."""
 
@@ -42,6 +46,15 @@ def processors(root: Path = Path("/")) -> Processors:
     if cores < len(usable):
         return Processors(cores, f"one per physical core ({len(usable)} hardware threads)")
     return Processors(cores, "one per usable CPU")
+
+
+def threads(asked: int | None, weights_size: int, root: Path = Path("/")) -> Processors:
+    """How many threads compute a model of `weights_size` bytes: as asked, else one a core, fewer for small weights."""
+    if asked:
+        return Processors(asked, "as asked")
+    found = processors(root)
+    useful = max(1, math.ceil(weights_size / _BYTES_PER_THREAD))
+    return Processors(useful, "more gain nothing with a model this small") if useful < found.count else found
 
 
 def memory(root: Path = Path("/")) -> Memory:

@@ -38,6 +38,20 @@ def test_hardware_threads_of_one_core_count_once(tmp_path: Path) -> None:
     assert (found.count, found.reason) == (4, "one per physical core (8 hardware threads)")
 
 
+@pytest.mark.parametrize(
+    ("asked", "size", "count", "reason"),
+    [
+        (None, 4 << 20, 1, "more gain nothing with a model this small"),
+        (None, 80 << 20, 5, "more gain nothing with a model this small"),
+        (None, 1 << 30, 8, "one per usable CPU"),
+        (3, 4 << 20, 3, "as asked"),
+    ],
+)
+def test_small_weights_get_few_threads(tmp_path: Path, asked: int | None, size: int, count: int, reason: str) -> None:
+    found = machine.threads(asked, size, tree(tmp_path, {}))
+    assert (found.count, found.reason) == (count, reason)
+
+
 def test_without_topology_every_cpu_counts(tmp_path: Path) -> None:
     found = machine.processors(tree(tmp_path, {}))
     assert (found.count, found.reason) == (8, "one per usable CPU")
