@@ -10,9 +10,11 @@ from typing import Any
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Template
-from bundler.runtime.engine.interface import Vocabulary
+from bundler.runtime.engine.interface import PromptTooLong, Vocabulary
 from bundler.runtime.request import ChatMessage, Request
 
+_UNSUSPECTED_BYTES = 64
+"""Bytes per token of context that a prompt may have without anybody looking for the longest token."""
 _RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
 
@@ -36,10 +38,12 @@ class Prompter:
             _require_jinja(self._template)
             jinja.check(self._template.text)
 
-    def tokens(self, request: Request, vocabulary: Vocabulary) -> list[int]:
+    def tokens(self, request: Request, vocabulary: Vocabulary, context_length: int) -> list[int]:
         """The prompt of `request` as token ids, beginning with one BOS token where the model wants it.
 
         Raises:
+            PromptTooLong: it cannot fit `context_length` tokens, whatever its tokens are. (Most prompts that are too
+                long are found out by the engine, which counts.)
             BundleError: there is no template for a chat, it refuses the messages, or the prompt is empty.
         """
         if request.messages is not None:
@@ -48,6 +52,7 @@ class Prompter:
             text = request.prompt
         else:
             return _checked(list(request.prompt or ()), vocabulary)
+        _require_possible(text, vocabulary, context_length)
         tokens = vocabulary.tokenize(text, add_special=False, parse_special=True)
         if vocabulary.add_bos and vocabulary.bos >= 0 and tokens[:1] != [vocabulary.bos]:
             tokens.insert(0, vocabulary.bos)
@@ -87,6 +92,18 @@ def _require_jinja(template: Template) -> None:
             f"failed to use the chat template: it is written in {template.kind}, and this runtime knows jinja",
             "build the bundle again with a newer version of bundle",
         )
+
+
+def _require_possible(text: str, vocabulary: Vocabulary, context_length: int) -> None:
+    """Refuse a text of more bytes than a full context of the longest tokens, which would take long to tokenize."""
+    if len(text) * 4 <= context_length * _UNSUSPECTED_BYTES:
+        return
+    size = len(text.encode("utf-8", "replace"))
+    if size <= context_length * _UNSUSPECTED_BYTES:
+        return
+    longest = max(1, vocabulary.longest_piece)
+    if size > context_length * longest:
+        raise PromptTooLong(-(-size // longest), context_length, at_least=True)
 
 
 def _checked(tokens: list[int], vocabulary: Vocabulary) -> list[int]:

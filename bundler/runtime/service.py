@@ -62,7 +62,10 @@ class Service:
             yield Failed("unavailable", str(error))
             return
         try:
-            tokens = await self._tokens(request, loaded.vocabulary)
+            tokens = await self._tokens(request, loaded)
+        except PromptTooLong as error:
+            yield Failed("context_length", str(error))
+            return
         except BundleError as error:
             yield Failed("invalid_request", error.message)
             return
@@ -120,13 +123,14 @@ class Service:
             raise EngineClosed("the server is stopping")
         return self.startup.outcome.result()
 
-    async def _tokens(self, request: Request, vocabulary: Vocabulary) -> list[int]:
+    async def _tokens(self, request: Request, loaded: Loaded) -> list[int]:
         """The prompt, made in a thread that goes on to its end also where nobody waits for it any more.
 
         Raises:
-            BundleError: see `Prompter.tokens`.
+            PromptTooLong, BundleError: see `Prompter.tokens`.
         """
-        task = asyncio.create_task(asyncio.to_thread(self._prompter.tokens, request, vocabulary))
+        making = asyncio.to_thread(self._prompter.tokens, request, loaded.vocabulary, loaded.engine.context_length)
+        task = asyncio.create_task(making)
         self._tokenizing.add(task)
         task.add_done_callback(self._tokenized)
         return await asyncio.shield(task)

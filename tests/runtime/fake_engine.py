@@ -28,6 +28,7 @@ class ByteVocabulary:
     bos: int = BOS
     eos: int = END
     add_bos: bool = False
+    longest_piece: int = len(b"</s>")
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         tokens = [BOS] if add_special and self.add_bos else []

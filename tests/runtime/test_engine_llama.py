@@ -127,6 +127,8 @@ def test_text_becomes_tokens_and_back(random_model: Path, libs: Path) -> None:
         marker = vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=True)
         assert marker == [models.SPECIAL.index("<|im_end|>")]
         assert vocabulary.is_end(marker[0])
+        pieces = (vocabulary.piece(token, special=True) for token in range(vocabulary.size))
+        assert vocabulary.longest_piece == max(map(len, pieces))
         assert (vocabulary.piece(marker[0]), vocabulary.piece(marker[0], special=True)) == (b"", b"<|im_end|>")
         assert len(vocabulary.tokenize("<|im_end|>", add_special=False, parse_special=False)) > 1
         with pytest.raises(ValueError, match="no token has the id 304; ids go from 0 to 303"):

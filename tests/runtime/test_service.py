@@ -275,6 +275,38 @@ def test_an_answer_that_a_stop_string_ended_is_whole_whatever_comes_after() -> N
     assert last.reason == "stop"
 
 
+def test_a_prompt_that_cannot_fit_is_refused_without_being_tokenized() -> None:
+    engine = ScriptedEngine()
+    service = Service(manifest(), Startup.done(loaded(engine, UnreadVocabulary())))
+    for character in ("x", " ", "ü"):
+        size = 64 * engine.context_length // len(character.encode()) + 1
+        [failed] = answer(service, Request(prompt=character * size))
+        assert isinstance(failed, Failed)
+        assert failed.kind == "context_length"
+        assert "at least 160" in failed.message
+        assert "the context holds 1000" in failed.message
+
+
+@pytest.mark.parametrize("size", [64 * 1000, 100 * 1000])
+def test_a_prompt_of_long_tokens_is_tokenized_however_many_bytes_it_has(size: int) -> None:
+    service = Service(manifest(), Startup.done(loaded(ScriptedEngine(), LongVocabulary(longest_piece=100))))
+    assert isinstance(answer(service, Request(prompt="x" * size))[-1], Finished)
+
+
+class UnreadVocabulary(ByteVocabulary):
+    """Nobody may tokenize."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        raise AssertionError
+
+
+class LongVocabulary(ByteVocabulary):
+    """Takes a thousand bytes for one token."""
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        return [ord(text[0])] * (len(text) // 1000)
+
+
 class SlowVocabulary(ByteVocabulary):
     """Tokenizes only when it may go on."""
 

@@ -66,10 +66,9 @@ class Overloaded(Exception):  # noqa: N818 - the state of the engine, which clie
 class PromptTooLong(Exception):  # noqa: N818 - as above
     """The prompt leaves no room for a single new token."""
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
-        super().__init__(
-            f"the prompt has {prompt_tokens} tokens, and the context holds {context_length}, the answer included"
-        )
+    def __init__(self, prompt_tokens: int, context_length: int, *, at_least: bool = False) -> None:
+        count = f"at least {prompt_tokens}" if at_least else str(prompt_tokens)
+        super().__init__(f"the prompt has {count} tokens, and the context holds {context_length}, the answer included")
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
 
@@ -118,6 +117,10 @@ class Vocabulary(Protocol):
     eos: int
     add_bos: bool
     """Whether the model expects its begin-of-sequence token before every prompt."""
+
+    @property
+    def longest_piece(self) -> int:
+        """Bytes of the longest token, special ones included; found at the first call, in tenths of a second."""
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Token ids of `text`: with BOS/EOS as the model wants them, with `<|…|>` markers read as such."""

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from functools import cached_property
 
 from bundler.errors import BundleError
 from bundler.runtime.llama.library import Library
@@ -141,6 +142,10 @@ class LlamaVocabulary:
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
+
+    @cached_property
+    def longest_piece(self) -> int:
+        return max((len(self.piece(token, special=True)) for token in range(self.size)), default=0)
 
     def is_end(self, token: int) -> bool:
         return bool(self._binding.llama_vocab_is_eog(self._pointer, token))
