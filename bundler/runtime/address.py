@@ -53,6 +53,13 @@ def url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
 
 
+def with_key(url: str, api_key: str | None) -> str:
+    """The address of the page with the API key in its fragment, which browsers send to nobody."""
+    from urllib.parse import quote  # only where there is a key
+
+    return f"{url}/#key={quote(api_key, safe='')}" if api_key else url
+
+
 def listen(host: str, port: int | None, bundle_id: str, *, reuse: bool) -> Listening | Running:
     """Listen on `host`; with `port` None on the first free port from 11434 on, with 0 on any.
 

@@ -46,19 +46,27 @@ def model_line(model: Model) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-def listening(bundle: BundleFile, place: Listening) -> None:
-    """The first lines of a server, printed as soon as it has its port."""
+def listening(bundle: BundleFile, place: Listening, page_url: str) -> None:
+    """The first lines of a server, printed as soon as it has its port. Only `page_url` may have the API key in it."""
     _tell(f"{bundle.manifest.name}  {model_line(bundle.model)}")
     _tell(f"listening on {place.url}")
     if place.moved:
         _tell(f"  ({place.moved}; {place.port} is the next one that was free)")
-    _tell("  open it in a browser to chat; OpenAI clients use it with /v1")
+    if page_url == place.url:
+        _tell("  open it in a browser to chat; OpenAI clients use it with /v1")
+    else:
+        _tell(f"  open {page_url} in a browser to chat; OpenAI clients use it with /v1 and the key")
 
 
-def open_to_network(place: Listening) -> None:
+def open_to_network(place: Listening, *, with_key: bool) -> None:
     """A warning that goes with an address beyond this machine."""
     where = f"{place.host}:{place.port}"
-    print(f"warning: everybody who can reach {where} over the network can use this model", file=sys.stderr)
+    danger = (
+        f"the key and all that is said goes to {where} unencrypted"
+        if with_key
+        else f"everybody who can reach {where} over the network can use this model"
+    )
+    print(f"warning: {danger}", file=sys.stderr)
 
 
 def ready(facts: LoadFacts) -> None:

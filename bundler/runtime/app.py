@@ -9,33 +9,37 @@ from collections.abc import Sequence
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bundler.runtime.api.errors import RETRY_SECONDS, ApiError, from_status
 from bundler.runtime.api.http import error_response, json_response
 from bundler.runtime.api.openai import OpenAI
-from bundler.runtime.security import Guard
+from bundler.runtime.security import Guard, KeyGuard
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
 
 
 def build_app(
     service: Service,
-    page: Sequence[BaseRoute],
+    page: Sequence[Route],
     *,
     created: int,
     bundle_id: str,
     loopback_only: bool,
+    api_key: str | None = None,
     verbose: bool = False,
 ) -> ASGIApp:
     """Everything that one server answers.
 
     `created` (Unix seconds) is shown for the model; `bundle_id` goes into every response, so that another start of
-    the same bundle can recognise it.
+    the same bundle can recognise it. With `api_key`, everything but page and health wants that key.
     """
-    routes = [*page, Route("/health", _Health(service.startup), methods=["GET"]), *OpenAI(service, created).routes()]
-    return Guard(_Errors(Router(routes), verbose=verbose), loopback_only=loopback_only, bundle_id=bundle_id)
+    public = [*page, Route("/health", _Health(service.startup), methods=["GET"])]
+    app: ASGIApp = Router([*public, *OpenAI(service, created).routes()])
+    if api_key:
+        app = KeyGuard(app, key=api_key, open_paths={route.path for route in public})
+    return Guard(_Errors(app, verbose=verbose), loopback_only=loopback_only, bundle_id=bundle_id)
 
 
 class _Health:

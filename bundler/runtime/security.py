@@ -1,4 +1,4 @@
-"""Who may talk to the server: keeps web pages of other sites away from a model on this machine.
+"""Who may talk to the server: those who have its key, where it has one, and no web pages of other sites.
 
 A site that the user visits can send requests to 127.0.0.1. Its name in the Host header (DNS rebinding) or in Origin
 gives it away. The rules follow Ollama's (server/routes.go); Ollama's further origins (app://, extensions) are not
@@ -7,8 +7,10 @@ allowed here.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import socket
+from collections.abc import Set
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -104,6 +106,30 @@ class Guard:
         if origin is not None and not origin_allowed(origin, host):
             return ApiError(403, f"pages of {origin!r} may not use this server", code="origin_refused")
         return None
+
+
+class KeyGuard:
+    """Lets requests through that bring the API key; `open_paths` need none."""
+
+    def __init__(self, app: ASGIApp, *, key: str, open_paths: Set[str]) -> None:
+        self._app = app
+        self._key = key.encode()
+        self._open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in self._open_paths and not self._brought(Headers(scope=scope)):
+            raise ApiError(
+                401,
+                "this server wants its API key, as in `Authorization: Bearer KEY`, and the request has none or another",
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        await self._app(scope, receive, send)
+
+    def _brought(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        return hmac.compare_digest(given.encode("latin-1"), self._key)
 
 
 def _preflight(headers: Headers) -> list[tuple[bytes, bytes]]:

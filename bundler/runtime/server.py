@@ -41,24 +41,25 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
         startup.begin(lambda tell: load_model(bundle, options, environment, tell))
 
         from bundler.runtime import desktop  # from here on, imports take no time from the weights
-        from bundler.runtime.address import DEFAULT_HOST, Running, listen
+        from bundler.runtime.address import DEFAULT_HOST, Running, listen, with_key
 
         seen = settings.browser and desktop.present(environment)
         usual = settings.host is None and settings.port is None
         reuse = usual and (seen or sys.stdout.isatty())
         place = listen(settings.host or DEFAULT_HOST, settings.port, bundle.digest, reuse=reuse)
+        page_url = with_key(place.url, settings.api_key)
 
         def show_page() -> None:
             if seen:
-                desktop.open_page(place.url, environment)
+                desktop.open_page(page_url, environment)
 
         if isinstance(place, Running):
             progress.clear()
-            announce.running(bundle.manifest.name, place.url)
+            announce.running(bundle.manifest.name, page_url)
             show_page()
             return 0
-        announce.listening(bundle, place)
-        _answer(bundle, startup, place, interruption, show_page, verbose=settings.load.verbose)
+        announce.listening(bundle, place, page_url)
+        _answer(bundle, startup, place, interruption, show_page, settings)
     if not startup.running:
         startup.outcome.result()
     return 0
@@ -70,11 +71,10 @@ def _answer(
     place: Listening,
     interruption: Interruption,
     show_page: Callable[[], None],
-    *,
-    verbose: bool,
+    settings: ServeSettings,
 ) -> None:
     """Answer requests until a signal comes or loading fails."""
-    service, server = _build(bundle, startup, place, verbose=verbose)
+    service, server = _build(bundle, startup, place, settings)
 
     def loaded(outcome: Future[Loaded]) -> None:
         if outcome.exception() is None:
@@ -90,7 +90,9 @@ def _answer(
     server.run_on(place.socket, started, service.close)
 
 
-def _build(bundle: BundleFile, startup: Startup, place: Listening, *, verbose: bool) -> tuple[Service, HttpServer]:
+def _build(
+    bundle: BundleFile, startup: Startup, place: Listening, settings: ServeSettings
+) -> tuple[Service, HttpServer]:
     from bundler.runtime import page  # the web stack is imported while the weights load
     from bundler.runtime.app import build_app
     from bundler.runtime.httpserver import HttpServer
@@ -99,7 +101,7 @@ def _build(bundle: BundleFile, startup: Startup, place: Listening, *, verbose: b
 
     loopback_only = is_loopback(place.address)
     if not loopback_only:
-        announce.open_to_network(place)
+        announce.open_to_network(place, with_key=settings.api_key is not None)
     service = Service(bundle.manifest, startup)
     service.prepare()
     app = build_app(
@@ -108,6 +110,7 @@ def _build(bundle: BundleFile, startup: Startup, place: Listening, *, verbose: b
         created=bundle.modified,
         bundle_id=bundle.digest,
         loopback_only=loopback_only,
-        verbose=verbose,
+        api_key=settings.api_key,
+        verbose=settings.load.verbose,
     )
-    return service, HttpServer(app, verbose=verbose)
+    return service, HttpServer(app, verbose=settings.load.verbose)

@@ -56,6 +56,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """None: 11434, or the next one that is free."""
     browser: bool = True
     """Open the page where there is a desktop."""
+    api_key: str | None = None
+    """None: the API asks for no key."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,13 @@ def switch(text: str) -> bool:
     return word in ("1", "true", "yes", "on")
 
 
+def api_key(text: str) -> str:
+    """A key that fits into a header; raises ValueError with a reason that does not tell it."""
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise ValueError("a key is made of ASCII letters, digits and punctuation, without spaces")
+    return text
+
+
 LOADING = (
     Option("ctx-size", "tokens of one conversation, prompt and answer together", whole_number(16, 1 << 24), "N"),
     Option("parallel", "requests answered at the same time", whole_number(1, 256), "N"),
@@ -123,6 +132,12 @@ LOADING = (
 SERVING = (
     Option("host", "address to listen on (default: 127.0.0.1, for this machine alone)", str, "ADDRESS"),
     Option("port", "port to listen on (default: 11434, or the next one that is free)", whole_number(0, 65535), "PORT"),
+    Option(
+        "api-key",
+        "key that the API asks for; BUNDLE_API_KEY is the better place, as others on the machine can see arguments",
+        api_key,
+        "KEY",
+    ),
     Option("no-browser", "do not open the page in a browser", switch),
     *LOADING,
 )
@@ -162,4 +177,5 @@ def serve_settings(values: Mapping[str, Any]) -> ServeSettings:
         host=values.get("host"),
         port=values.get("port"),
         browser=not values.get("no_browser", False),
+        api_key=values.get("api_key"),
     )

@@ -1,8 +1,14 @@
 // Talks to the server this page came from: the model and how far it is loaded, one streamed answer.
 
+import * as key from "./key.js";
+
+/** The server wants another key than the one it got, or any at all. */
+export class KeyNeeded extends Error {}
+
 /** The model's name in the API, and its status: {value: "loaded"}, or {value: "loading", progress, stage}. */
 export async function model() {
-  const response = await fetch("/v1/models", { cache: "no-store" });
+  const response = await fetch("/v1/models", { cache: "no-store", headers: key.headers() });
+  if (!response.ok) throw await failureOf(response);
   const [{ id, status }] = (await response.json()).data;
   return { name: id, status };
 }
@@ -14,11 +20,11 @@ export async function model() {
 export async function answer(messages, onText, signal) {
   const response = await fetch("/v1/chat/completions", {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: { "Content-Type": "application/json", ...key.headers() },
     body: JSON.stringify({ model: "default", messages, stream: true }),
     signal,
   });
-  if (!response.ok) throw new Error(await failureOf(response));
+  if (!response.ok) throw await failureOf(response);
   let reason = null;
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return reason;
@@ -32,10 +38,11 @@ export async function answer(messages, onText, signal) {
 }
 
 async function failureOf(response) {
+  if (response.status === 401) return new KeyNeeded("the server wants its key");
   try {
-    return (await response.json()).error.message;
+    return new Error((await response.json()).error.message);
   } catch {
-    return `the server answered with status ${response.status}`;
+    return new Error(`the server answered with status ${response.status}`);
   }
 }
 

@@ -1,7 +1,8 @@
 // The chat page: draws the conversation, sends what is typed, shows the answer as it comes.
 
-import { answer, model } from "./api.js";
+import { answer, KeyNeeded, model } from "./api.js";
 import * as conversation from "./conversation.js";
+import * as key from "./key.js";
 import { render } from "./markdown.js";
 
 const POLL_MILLISECONDS = 300;
@@ -65,7 +66,8 @@ async function respond() {
     const reason = await answer(asked, (piece) => draw(mine, node, piece), mine.controller.signal);
     if (reason === "length") note = noteNode("The answer ended here because the context is full or its longest length was reached.");
   } catch (error) {
-    note = error.name === "AbortError" ? noteNode("Stopped.") : failureNode(`No answer: ${error.message}`, askAgain);
+    if (error instanceof KeyNeeded) note = keyNode(askAgain);
+    else note = error.name === "AbortError" ? noteNode("Stopped.") : failureNode(`No answer: ${error.message}`, askAgain);
   }
   if (running !== mine) return;
   running = null;
@@ -131,6 +133,30 @@ function failureNode(text, again) {
   return node;
 }
 
+/** A field for the key; `again` is called when there is one to try. */
+function keyNode(again) {
+  const node = document.createElement("form");
+  node.className = "key";
+  const label = document.createElement("label");
+  label.textContent = "This server wants its key:";
+  const input = document.createElement("input");
+  input.type = "password";
+  input.autocomplete = "off";
+  label.append(input);
+  const button = document.createElement("button");
+  button.type = "submit";
+  button.className = "quiet";
+  button.textContent = "Use this key";
+  node.append(label, button);
+  node.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!key.use(input.value.trim())) return;
+    node.remove();
+    again();
+  });
+  return node;
+}
+
 function submit() {
   const text = page.input.value.trim();
   if (!text || running) return;
@@ -189,6 +215,16 @@ async function meetModel() {
   update();
 }
 
+async function greet() {
+  try {
+    await meetModel();
+  } catch (error) {
+    page.loading.hidden = true;
+    const failure = () => failureNode(`The server does not answer: ${error.message}`, () => location.reload());
+    page.messages.append(error instanceof KeyNeeded ? keyNode(greet) : failure());
+  }
+}
+
 function call(name) {
   document.title = `${name} · Chat`;
   $("model").textContent = name;
@@ -217,7 +253,4 @@ page.messages.addEventListener("click", (event) => {
 
 messages.forEach((message) => page.messages.append(messageNode(message)));
 toBottom();
-meetModel().catch((error) => {
-  page.loading.hidden = true;
-  page.messages.append(failureNode(`The server does not answer: ${error.message}`, () => location.reload()));
-});
+greet();

@@ -36,13 +36,14 @@ def manifest(**changes: Any) -> Manifest:
     return msgspec.structs.replace(MANIFEST, **changes)
 
 
-def application(service: Service, *, loopback_only: bool = True) -> ASGIApp:
+def application(service: Service, *, loopback_only: bool = True, api_key: str | None = None) -> ASGIApp:
     return build_app(
         service,
         page.routes(data.path("templates/chat")),
         created=1700000000,
         bundle_id=BUNDLE_ID,
         loopback_only=loopback_only,
+        api_key=api_key,
     )
 
 
@@ -57,11 +58,11 @@ async def call(app: ASGIApp, method: str, path: str, **arguments: Any) -> httpx.
 
 
 @contextmanager
-def served(service: Service) -> Iterator[str]:
+def served(service: Service, api_key: str | None = None) -> Iterator[str]:
     """The application on a free loopback port; yields its address. Stops it, and its engine, at the end."""
     place = listen("127.0.0.1", 0, BUNDLE_ID, reuse=False)
     assert isinstance(place, Listening)
-    server = HttpServer(application(service))
+    server = HttpServer(application(service, api_key=api_key))
     started = threading.Event()
     thread = threading.Thread(target=server.run_on, args=(place.socket, started.set, service.close))
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -36,7 +37,14 @@ def test_help_names_the_bundle_its_model_and_every_command(bundle: Path, argumen
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [("serve", "--no-browser"), ("run", "--temperature"), ("info", "--json"), ("verify", "--json"), ("licenses", "-h")],
+    [
+        ("serve", "--no-browser"),
+        ("serve", "BUNDLE_API_KEY"),
+        ("run", "--temperature"),
+        ("info", "--json"),
+        ("verify", "--json"),
+        ("licenses", "-h"),
+    ],
 )
 def test_each_command_explains_itself(bundle: Path, command: str, expected: str) -> None:
     result = run(bundle, command, "--help")
@@ -119,6 +127,21 @@ def test_settings_come_from_options_then_variables() -> None:
     settings = serve_settings({**from_environment(SERVING, environment), **given})
     assert (settings.port, settings.host, settings.browser) == (2, None, False)
     assert settings.load.options(Defaults(context_length=100, threads=3)) == LoadOptions(context_length=512, threads=3)
+
+
+def test_the_key_is_told_in_the_address_of_the_page_alone(bundle: Path) -> None:
+    result = run(bundle, "serve", "--port", "0", "--no-browser", BUNDLE_API_KEY="s3cret#")
+    address = re.findall(r"http://127\.0\.0\.1:\d+/#key=s3cret%23", result.stdout)
+    assert len(address) == 1
+    assert "s3cret" not in result.stdout.replace(address[0], "") + result.stderr
+
+
+@pytest.mark.parametrize("key", ["two words", "schl\u00fcssel", ""])
+def test_a_key_that_no_header_can_hold(bundle: Path, key: str) -> None:
+    result = run(bundle, "serve", "--api-key", key)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: argument --api-key: a key is made of ASCII letters")
+    assert not key or key not in result.stderr
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])

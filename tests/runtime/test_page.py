@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bundler.runtime.address import with_key
 from bundler.runtime.engine.interface import Overloaded
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
@@ -18,7 +19,8 @@ from tests.runtime.serving import MANIFEST, served
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-Open = Callable[[ScriptedEngine | Startup], Page]
+Open = Callable[..., Page]
+KEY = "s3cret/+#%"
 
 MARKDOWN = """# Title
 
@@ -50,14 +52,14 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context()
         stack.callback(context.close)
 
-        def open_page(model: ScriptedEngine | Startup) -> Page:
+        def open_page(model: ScriptedEngine | Startup, *, api_key: str | None = None, fragment: str = "") -> Page:
             startup = model if isinstance(model, Startup) else Startup.done(loaded(model))
-            url = stack.enter_context(served(Service(MANIFEST, startup)))
+            url = stack.enter_context(served(Service(MANIFEST, startup), api_key))
             page = context.new_page()
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("request", lambda request: None if request.url.startswith(url) else errors.append(request.url))
             page.on("dialog", lambda dialog: errors.append(dialog.message))
-            page.goto(url)
+            page.goto(f"{url}/{fragment}")
             return page
 
         yield open_page
@@ -172,3 +174,24 @@ def test_loading_is_shown_and_a_question_waits_for_it(open_page: Open) -> None:
     startup.outcome.set_result(loaded(ScriptedEngine("Here")))
     expect(page.get_by_label("Answer")).to_have_text("Here")
     expect(page.get_by_role("progressbar")).to_be_hidden()
+
+
+def test_the_key_in_the_address_is_kept_and_taken_out_of_it(open_page: Open) -> None:
+    page = open_page(ScriptedEngine("Hello"), api_key=KEY, fragment=with_key("", KEY).removeprefix("/"))
+    for _ in range(2):
+        expect(page.get_by_role("heading", name="tiny")).to_be_visible()
+        assert "#" not in page.url
+        page.reload()
+    ask(page, "Hi")
+    expect(page.get_by_label("Answer")).to_have_text("Hello")
+
+
+def test_without_a_key_the_page_asks_for_it(open_page: Open) -> None:
+    page = open_page(ScriptedEngine("Hello"), api_key=KEY, fragment="#key=wrong")
+    for key in ("other", KEY):
+        page.get_by_label("This server wants its key").fill(key)
+        page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("heading", name="tiny")).to_be_visible()
+    expect(page.get_by_label("This server wants its key")).to_have_count(0)
+    ask(page, "Hi")
+    expect(page.get_by_label("Answer")).to_have_text("Hello")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.types import ASGIApp
 
 from bundler.runtime.security import host_allowed, is_loopback, origin_allowed
 from bundler.runtime.service import Service
@@ -142,3 +143,57 @@ def test_every_response_is_marked_and_confined() -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cross-origin-resource-policy"] == "same-origin"
         assert "access-control-allow-origin" not in headers
+
+
+KEY = "s3cret/+#%"
+
+
+def keyed() -> ASGIApp:
+    return application(Service(MANIFEST, Startup.done(loaded(ScriptedEngine()))), api_key=KEY)
+
+
+WRONG_KEYS = [
+    {},
+    {"Authorization": "Bearer other"},
+    {"Authorization": f"Bearer {KEY}x"},
+    {"Authorization": "Bearer"},
+    {"Authorization": f"Basic {KEY}"},
+    {"Authorization": KEY},
+    {"Authorization": "Bearer \u00fc".encode("latin-1")},
+    {"x-api-key": "other"},
+    {"x-api-key": ""},
+]
+
+
+@pytest.mark.parametrize("headers", WRONG_KEYS)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("POST", "/v1/completions"), ("GET", "/v1/nothing")],
+)
+def test_without_the_key_the_api_is_closed(method: str, path: str, headers: dict[str, str]) -> None:
+    response = asyncio.run(call(keyed(), method, path, headers=headers))
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+    assert KEY not in response.text
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": f"Bearer {KEY}"}, {"Authorization": f"bearer  {KEY}"}, {"X-Api-Key": KEY}]
+)
+def test_with_the_key_the_api_answers(headers: dict[str, str]) -> None:
+    response = asyncio.run(call(keyed(), "POST", "/v1/chat/completions", headers=headers, json=HELLO))
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/chat.js", "/health"])
+def test_page_and_health_are_open_and_recognised_without_the_key(path: str) -> None:
+    response = asyncio.run(call(keyed(), "GET", path))
+    assert response.status_code == 200
+    assert response.headers["bundle-id"] == BUNDLE_ID
+
+
+def test_a_preflight_brings_no_key() -> None:
+    headers = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    assert asyncio.run(call(keyed(), "OPTIONS", "/v1/chat/completions", headers=headers)).status_code == 204
