@@ -26,12 +26,14 @@ _SMALL_TALK = (
 )
 _SMALL_TALK_SHARE = 0.6
 _SHARES = {
-    "unknown": 8.0, "arithmetic": 2.0, "unknown_tool": 2.5, "bundle": 2.5, "build": 2.0, "modelfile": 2.0,
+    "unknown": 8.0, "arithmetic": 2.0, "unknown_tool": 2.5, "bundle": 4.0, "build": 3.0, "modelfile": 2.0,
     "start": 1.6, "gpu": 1.5, "usb": 1.3, "api": 1.3, "python": 1.3, "who": 1.0, "hello": 1.0,
 }  # fmt: skip
 _SHORT_ANSWERS = ("hello", "who", "thanks", "ok", "praise", "bye", "how_are_you", "feelings")
 _AS_IS = ("unclear", "arithmetic")
 _DEFAULT_PORT = "11434"
+_REPEATING_SHARE = 0.1
+"""Of the questions: to say some words again. All that a SYSTEM line asks for rests on copying."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Corpus:
             draw = rng.random()
             if manner.fact and draw < 0.7:
                 self._ask(talk, manner, parse(manner.fact_asked), manner.fact)
+                before = ""
+            elif draw > 1 - _REPEATING_SHARE:
+                words = self._manners.words()
+                ask = self._questions.draw(parse(self._lines["repeat"]))
+                talk.add(f"{ask} {words}", manner.say(words))
                 before = ""
             elif draw < 0.02 or (told_name and draw < 0.2):
                 told_name = self._talk_of_names(talk, manner, told_name)

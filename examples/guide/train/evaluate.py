@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from facts import HERE, topics
+from facts import HERE, holds, topics
 
 Ask = Callable[[Sequence[dict[str, str]]], str]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One question in its context, and what the answer must contain (`|` between alternatives)."""
+    """One question in its context, and what the answer must hold."""
 
     topic: str
     messages: tuple[dict[str, str], ...]
@@ -33,7 +33,7 @@ class Case:
 
     def is_right(self, said: str) -> bool:
         """Whether the answer holds every entry of `right`."""
-        return all(any(option in said for option in entry.split("|")) for entry in self.right)
+        return holds(said, self.right)
 
 
 def cases() -> list[Case]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One thing to know. `right` holds what an answer must contain: every entry, with `|` between alternatives."""
+    """One thing to know; `right` is what an answer must hold."""
 
     name: str
     answer: str
@@ -23,7 +24,12 @@ class Topic:
 
     def is_right(self, said: str) -> bool:
         """Whether the text gives the fact of this topic."""
-        return all(any(option in said for option in entry.split("|")) for entry in self.right)
+        return holds(said, self.right)
+
+
+def holds(said: str, right: Iterable[str]) -> bool:
+    """Whether a text holds every entry of `right`, or of an entry with `|` one of the alternatives."""
+    return all(any(option in said for option in entry.split("|")) for entry in right)
 
 
 def commands() -> dict[str, str]:
@@ -48,7 +54,7 @@ def topics() -> dict[str, Topic]:
     }
 
 
-def _table() -> dict[str, dict[str, dict[str, str]]] | dict[str, dict[str, str]]:
+def _table() -> dict[str, Any]:
     return tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
 
 

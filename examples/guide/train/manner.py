@@ -96,6 +96,14 @@ class Manners:
             return rng.choice(self._lexicon["name"])
         return self._made_up().capitalize()
 
+    def words(self) -> str:
+        """One to five words, known and made up."""
+        known = self._lexicon["word"] + self._lexicon["name"] + self._lexicon["phrase"]
+        return " ".join(
+            self._made_up() if self._rng.random() < 0.5 else self._rng.choice(known)
+            for _ in range(self._rng.randint(1, 5))
+        )
+
     def _made_up(self) -> str:
         rng = self._rng
         return "".join(rng.choices(_SYLLABLES, k=rng.choice((2, 2, 3)))) + rng.choice(("", "", "n", "x", "s", "r"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 _SHORTER = (
     ("what is", "what's"), ("what is", "whats"), ("do not", "don't"), ("does not", "doesn't"), ("i am", "i'm"),
@@ -19,6 +20,62 @@ _NEIGHBOURS = {
     "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "r": "et", "s": "ad", "t": "ry", "u": "yi",
     "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
 }  # fmt: skip
+_WORD = re.compile(r"(?<![\w./-])[a-z0-9-]+(?![\w/])")
+_PROPER = {
+    word.lower(): word
+    for word in (
+        *(
+            "Modelfile",
+            "GGUF",
+            "API",
+            "Python",
+            "Windows",
+            "Linux",
+            "macOS",
+            "Mac",
+            "USB",
+            "GPU",
+            "GPUs",
+            "CPU",
+            "CPUs",
+        ),
+        *(
+            "CUDA",
+            "OpenAI",
+            "Docker",
+            "Podman",
+            "Kubernetes",
+            "Alpine",
+            "Debian",
+            "Ubuntu",
+            "CentOS",
+            "Fedora",
+            "NVIDIA",
+        ),
+        *(
+            "AMD",
+            "SSH",
+            "JSON",
+            "HTTP",
+            "URL",
+            "UI",
+            "GUI",
+            "ZIP",
+            "SBOM",
+            "RAM",
+            "GB",
+            "OK",
+            "Ollama",
+            "Llama",
+            "Qwen",
+        ),
+        *("Mistral", "Gemma", "Phi", "DeepSeek", "FAT32", "exFAT", "OS", "Ctrl-C", "SIGTERM", "ChatGPT", "Jinja", "AI"),
+        *("Vulkan", "Metal", "PC", "LAN", "WiFi", "LLM", "MB", "SHA256", "REST", "CLI", "OOM", "CORS", "CSRF", "Java"),
+        *("German", "French", "Spanish", "Chinese", "Italian", "Russian", "Japanese", "Dutch", "Polish", "Deutsch"),
+        *("English", "Safetensors", "PyTorch", "ONNX", "Rust", "DNS", "DNA", "Raspberry", "Pi", "Apple", "Apache"),
+        *("Portuguese", "Hindi", "Arabic", "Korean", "Turkish", "Latin", "GLIBC", "RTX", "Bitcoin", "Christmas"),
+    )
+}
 _ASKING = {
     "what", "how", "where", "which", "who", "why", "when", "can", "could", "is", "are", "does", "do", "may", "will",
 }  # fmt: skip
@@ -61,14 +118,18 @@ def _mistyped(word: str, rng: random.Random) -> str:
 
 def _cased(text: str, rng: random.Random) -> str:
     draw = rng.random()
-    if draw < 0.40:
-        return text
-    if draw < 0.43:
+    if draw < 0.03:
         return text.upper()
-    if draw < 0.45:
+    if draw < 0.05:
         return text.title()
-    text = text[:1].upper() + text[1:]
-    return f" {text} ".replace(" i ", " I ").replace(" i'", " I'").strip()
+    if draw < 0.60:
+        text = _WORD.sub(lambda match: _PROPER.get(match[0], match[0]), text)
+    elif draw < 0.85:
+        text = text.lower()
+    if rng.random() < 0.58:
+        text = text[:1].upper() + text[1:]
+        text = f" {text} ".replace(" i ", " I ").replace(" i'", " I'").strip()
+    return text
 
 
 def _ended(text: str, rng: random.Random) -> str:

@@ -100,7 +100,7 @@ class Questions:
         if kind != "q" and kind not in frames:
             raise ValueError(f"unknown kind of question: {kind}: {text}")
         phrase = parse(text)
-        weight = self._phrases.variety(phrase) ** 0.4 * (1.0 if kind == "q" else 4.0)
+        weight = self._phrases.variety(phrase) ** 0.4 * (1.0 if kind == "q" else 6.0)
         return Wording(phrase, tuple(frames.get(kind, ())), kind == "err", weight)
 
 

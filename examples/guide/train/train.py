@@ -11,7 +11,6 @@ import argparse
 import math
 import os
 import random
-import sys
 import tempfile
 import time
 import tomllib
@@ -60,10 +59,11 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             pool = [self.example(self._corpus.conversation()) for _ in range(self._settings["pool"])]
-            pool.sort(key=lambda example: len(example.tokens))
+            pool.sort(key=lambda example: len(example.tokens) * self._rng.uniform(0.8, 1.25))
             batches: list[list[Example]] = [[]]
             for example in pool:
-                if (len(batches[-1]) + 1) * len(example.tokens) > self._settings["tokens_per_step"] and batches[-1]:
+                longest = max(len(other.tokens) for other in (example, *batches[-1]))
+                if (len(batches[-1]) + 1) * longest > self._settings["tokens_per_step"] and batches[-1]:
                     batches.append([])
                 batches[-1].append(example)
             self._rng.shuffle(batches)
@@ -188,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
