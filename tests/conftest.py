@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundler.build.packs import Pack
 
 from bundler.build import llamacpp, packs
 from bundler.build.assemble import build_bundle
+from bundler.build.packs import Pack
 from bundler.build.progress import Silent
 
 ROOT = Path(__file__).parent.parent
