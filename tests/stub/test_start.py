@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,12 +35,28 @@ def test_the_exit_code_passes_through(bundle: Path, start: Start, code: int) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_reaches_the_runtime(bundle: Path, home: Path, number: signal.Signals) -> None:
-    with subprocess.Popen([bundle, "wait"], env={"HOME": str(home)}, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith(b"fact"):
-            assert process.poll() is None
-        process.send_signal(number)
-        assert process.wait(60) == -number
+    with heard(number), subprocess.Popen([bundle, "wait"], env={"HOME": str(home)}, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith(b"fact"):
+                assert process.poll() is None
+            process.send_signal(number)
+            assert process.wait(60) == -number
+        finally:
+            process.kill()
+
+
+@contextmanager
+def heard(number: signal.Signals) -> Iterator[None]:
+    """Start processes that do not ignore the signal, also where the tests run in a shell's background (`&`, nohup)."""
+    if number == signal.SIGKILL:
+        yield
+        return
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def test_what_the_launcher_says_of_itself(bundle: Path, home: Path, start: Start) -> None:
