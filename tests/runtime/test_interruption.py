@@ -12,12 +12,13 @@ import pytest
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals as Unix has them")
 
 PROGRAM = """
+import os
 import threading
 from bundler.runtime.interruption import Interruption
 interruption = Interruption()
 interruption.install()
 if {finishing}:
-    interruption.on_first = lambda: print("finishing", flush=True)
+    interruption.on_first = lambda: os.write(1, b"finishing\\n")  # print would clash with the one it interrupts
 print("up", flush=True)
 threading.Event().wait()
 """
