@@ -32,7 +32,7 @@ _SHARES = {
 _SHORT_ANSWERS = ("hello", "who", "thanks", "ok", "praise", "bye", "how_are_you", "feelings")
 _AS_IS = ("unclear", "arithmetic")
 _DEFAULT_PORT = "11434"
-_REPEATING_SHARE = 0.1
+_REPEATING_SHARE = 0.05
 """Of the questions: to say some words again. All that a SYSTEM line asks for rests on copying."""
 
 

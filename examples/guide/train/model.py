@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_EMBEDDING_SCALE = 0.7
+_OUTPUT_SCALE = 0.06
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -73,13 +76,16 @@ class Guide(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        """Start with an embedding that is as large as what the layers add to it: only then can words be copied.
+
+        The norm before the shared output matrix begins small instead, so that the logits do.
+        """
         for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
-                continue
-            scale = 0.02
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=_EMBEDDING_SCALE if name.startswith("token_embd") else 0.02)
             if name.endswith(("attn_output.weight", "ffn_down.weight")):
-                scale /= (2 * self.shape.layers) ** 0.5
-            nn.init.normal_(parameter, std=scale)
+                nn.init.zeros_(parameter)
+        nn.init.constant_(self.output_norm.weight, _OUTPUT_SCALE)
 
     def forward(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Logits of shape (batch, length, vocab), or (n, vocab) for the n positions where `wanted` is true."""

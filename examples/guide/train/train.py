@@ -28,7 +28,7 @@ from export import write_gguf
 from facts import HERE
 from model import Guide, Shape
 from muon import Muon
-from tokenizer import END, PAD, learn, mark, read
+from tokenizer import CONTROL, END, PAD, learn, mark, read
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
@@ -89,6 +89,34 @@ class Batches:
         return Example(tokens[: self._context], [*targets[1:], _IGNORED][: self._context])
 
 
+class Copying:
+    """Batches of conversations that only ask to say random tokens again, without end.
+
+    With these first, the network finds out early how to copy, which all obedience to a SYSTEM line rests on.
+    """
+
+    def __init__(self, pieces: Path, rows: int, seed: int) -> None:
+        self._tokenizer = read(pieces)
+        self._rows = rows
+        self._rng = random.Random(seed)  # noqa: S311 - training data, no secret
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield _padded([self._example() for _ in range(self._rows)])
+
+    def _example(self) -> Example:
+        rng = self._rng
+        asking = self._tokenizer.encode(rng.choice(("Repeat:", "Say:", "Repeat after me:"))).ids
+        before = [mark("system"), *self._random(1, 12), END] if rng.random() < 0.5 else []
+        said = self._random(2, 8)
+        tokens = [*before, mark("user"), *asking, *said, END, mark("assistant")]
+        return Example([*tokens, *said], [_IGNORED] * (len(tokens) - 1) + [*said, END])
+
+    def _random(self, least: int, most: int) -> list[int]:
+        rng = self._rng
+        return [rng.randrange(len(CONTROL), self._tokenizer.get_vocab_size()) for _ in range(rng.randint(least, most))]
+
+
 def _padded(batch: list[Example]) -> tuple[Tensor, Tensor]:
     length = max(len(example.tokens) for example in batch)
     tokens = torch.full((len(batch), length), PAD)
@@ -137,12 +165,13 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         corpus.rng.seed(seed + start)
+    copying = iter(Copying(pieces, how["copying_rows"], seed + 2))
     batches = iter(Batches(corpus, pieces, how, shape.context))
     parameters = sum(p.numel() for p in model.parameters())
     _note(log, f"{parameters} parameters, seed {seed}, {how['steps']} steps from {start}", fresh=start == 0)
     began, seen, smooth = time.monotonic(), 0, 0.0
     for step in range(start, how["steps"]):
-        tokens, targets = next(batches)
+        tokens, targets = next(copying if step < how["copying_steps"] else batches)
         wanted = targets != _IGNORED
         loss = functional.cross_entropy(model(tokens, wanted), targets[wanted])
         loss.backward()
