@@ -16,7 +16,7 @@ from statistics import median
 
 from bundler.build.bundles import open_bundle
 from tests.bench import subjects
-from tests.bench.measure import Launch, launch
+from tests.bench.measure import Launch, launch, repacked
 from tests.bench.subjects import Subject
 
 ROWS = {
@@ -59,6 +59,9 @@ def bench(model: str, folder: Path, rounds: int) -> dict[str, object]:
     figures["warm"] = compare(rounds, ours, theirs, cold=False)
     print(f"{'cold (nothing unpacked, nothing in memory)':44}{'bundle':>12}{'llama-server':>14}{'ratio':>8}")
     figures["cold"] = compare(rounds, ours, theirs, cold=True)
+    copy = repacked(ours)
+    print(f"of the bundle's private memory {copy / (1 << 20):.1f} MiB are weights repacked for this CPU")
+    figures["repacked"] = copy
     figures["unpack"] = unpacking(ours, rounds)
     return figures
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import subprocess
 import time
 from dataclasses import dataclass
 
@@ -49,6 +51,29 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
         except Exception:
             process.kill()
             process.wait()
+
+
+def repacked(subject: Subject) -> int:
+    """Bytes of weights that llama.cpp holds a second time, rearranged for this CPU, as our --verbose log says."""
+    port = free_port()
+    process = subprocess.Popen(
+        [*subject.command, "--port", str(port), "--verbose"],
+        env=subject.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    try:
+        for line in process.stdout:
+            if found := re.search(rb"REPACK model buffer size\s*=\s*([\d.]+) MiB", line):
+                return round(float(found[1]) * (1 << 20))
+            if b"ready, loaded" in line:
+                break
+        return 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def _healthy(port: int) -> bool:
