@@ -48,7 +48,7 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
         process.terminate()
         try:
             process.wait(20)
-        except Exception:
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
