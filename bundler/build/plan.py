@@ -17,7 +17,7 @@ from bundler import __version__
 from bundler.build import resolve, template
 from bundler.errors import BundleError
 from bundler.formats import gguf, weights
-from bundler.formats.manifest import Manifest, Message, Model
+from bundler.formats.manifest import Manifest, Message
 from bundler.formats.modelfile import Command, Modelfile, Notice, clipped
 from bundler.formats.source import FileSource
 
@@ -66,7 +66,7 @@ def plan(argument: Path, name: str) -> Plan:
     with file.open("rb") as opened:
         header = gguf.read_header(FileSource(opened.fileno()), clipped(origin.value))
         _check_loadable(modelfile, origin, header)
-        model = _describe(header, member)
+        model = weights.describe(header, member)
         chosen = template.choose(modelfile, origin, header)
     system = modelfile.last("system")
     messages = [_message(command) for command in modelfile.all("message")]
@@ -138,22 +138,6 @@ def _check_loadable(modelfile: Modelfile, origin: Command, header: gguf.Header) 
             f"the tensors of {value} start at byte {header.data_offset}, which is no multiple of {DATA_ALIGNMENT}",
             "write the GGUF again with general.alignment 32, for example with llama-quantize",
         )
-
-
-def _describe(header: gguf.Header, member: str) -> Model:
-    return Model(
-        role="chat",
-        member=member,
-        size=header.size,
-        sha256="",
-        architecture=weights.architecture(header),
-        name=weights.name(header),
-        quantization=weights.quantization(header),
-        parameters=weights.parameters(header),
-        context_length=weights.context_length(header),
-        vocabulary=weights.vocabulary(header),
-        header_size=header.data_offset,
-    )
 
 
 def _message(command: Command) -> Message:

@@ -20,23 +20,15 @@ def choose(modelfile: Modelfile, origin: Command, header: Header) -> Template:
     Raises:
         ModelfileError: there is none.
     """
-    text = weights.chat_template(header)
-    if text is None:
+    template = weights.own_template(header)
+    if template is None:
         raise modelfile.error(
             origin.value_place,
             f"{clipped(origin.value)} has no chat template, and there is no safe guess how to prompt it",
             "use a GGUF of the instruction-tuned model, or add tokenizer.chat_template to this one "
             "(gguf-new-metadata --chat-template-file FILE, Python package gguf)",
         )
-    return Template(
-        kind="jinja",
-        text=text,
-        source="gguf",
-        reason="the GGUF brings its own chat template",
-        bos_token=weights.bos_token(header),
-        eos_token=weights.eos_token(header),
-        add_bos=weights.add_bos(header),
-    )
+    return template
 
 
 def try_out(modelfile: Modelfile, origin: Command, template: Template, messages: list[Message]) -> list[Notice]:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Final
 
 from bundler.formats.gguf import TENSOR_TYPES, Header
+from bundler.formats.manifest import Model, Template
 
 _TOKENS = "tokenizer.ggml.tokens"
 _TEMPLATE = "tokenizer.chat_template"
@@ -130,3 +131,36 @@ def _special(header: Header, key: str, sentencepiece_default: int) -> int | None
     if said is None and header.string("tokenizer.ggml.model") == "llama":
         return sentencepiece_default
     return said
+
+
+def describe(header: Header, member: str) -> Model:
+    """What the manifest says of a chat model; its digests are for whoever writes the bundle."""
+    return Model(
+        role="chat",
+        member=member,
+        size=header.size,
+        sha256="",
+        architecture=architecture(header),
+        name=name(header),
+        quantization=quantization(header),
+        parameters=parameters(header),
+        context_length=context_length(header),
+        vocabulary=vocabulary(header),
+        header_size=header.data_offset,
+    )
+
+
+def own_template(header: Header) -> Template | None:
+    """The GGUF's own chat template as the manifest keeps it; None where it brings none."""
+    text = chat_template(header)
+    if text is None:
+        return None
+    return Template(
+        kind="jinja",
+        text=text,
+        source="gguf",
+        reason="the GGUF brings its own chat template",
+        bos_token=bos_token(header),
+        eos_token=eos_token(header),
+        add_bos=add_bos(header),
+    )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
+
 from bundler import __version__
 from bundler.formats import gguf, manifest, weights
-from bundler.formats.manifest import Manifest, Model, Template
+from bundler.formats.manifest import Manifest
 from bundler.formats.source import Source
 
 
@@ -22,35 +24,13 @@ def manifest_of(source: Source, path: Path) -> tuple[Manifest, str]:
     """
     header = gguf.read_header(source, str(path))
     gguf.check_complete(header)
-    template = weights.chat_template(header)
+    # There is no digest of the header to compare it with at start: the file is whatever it is now.
+    model = msgspec.structs.replace(weights.describe(header, f"models/{path.name}"), header_size=0)
     made = Manifest(
         name=path.stem,
         bundler=__version__,
         runtime={},
-        models=[
-            Model(
-                role="chat",
-                member=f"models/{path.name}",
-                size=source.size,
-                sha256="",
-                architecture=weights.architecture(header),
-                name=weights.name(header),
-                quantization=weights.quantization(header),
-                parameters=weights.parameters(header),
-                context_length=weights.context_length(header),
-                vocabulary=weights.vocabulary(header),
-            )
-        ],
-        template=None
-        if template is None
-        else Template(
-            kind="jinja",
-            text=template,
-            source="gguf",
-            reason="the model's own template",
-            bos_token=weights.bos_token(header),
-            eos_token=weights.eos_token(header),
-            add_bos=weights.add_bos(header),
-        ),
+        models=[model],
+        template=weights.own_template(header),
     )
     return made, hashlib.sha256(manifest.encode(made)).hexdigest()
