@@ -51,6 +51,11 @@ def command() -> None:
 @click.option(
     "--runtime", "pack", metavar="PACK", help="A runtime pack by the start of its id (see `bundle runtime list`)."
 )
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help="Greeting and starter questions of the web page.  [default: page.toml beside the Modelfile]",
+)
 @click.option("--external-weights", is_flag=True, help="Write the weights beside the executable instead of into it.")
 @_JSON
 @_QUIET
@@ -60,6 +65,7 @@ def build(
     name: str | None,
     target: str | None,
     pack: str | None,
+    page: Path | None,
     external_weights: bool,
     as_json: bool,
     quiet: bool,
@@ -74,6 +80,7 @@ def build(
         target=target,
         pack=pack,
         external_weights=external_weights,
+        page=page,
         progress=progress(quiet=quiet or as_json),
         warn=_warn,
     )
@@ -131,6 +138,10 @@ def inspect(file: Path, as_json: bool) -> None:
         _show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
     for message in manifest.messages:
         _show(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
+    if manifest.page:
+        _show(f"greeting  {json.dumps(manifest.page.greeting, ensure_ascii=False)}")
+        for question in manifest.page.starters:
+            _show(f"starter   {json.dumps(question, ensure_ascii=False)}")
     for key, value in manifest.parameters.items():
         _show(f"parameter {key} {json.dumps(value)}")
     _show("members")

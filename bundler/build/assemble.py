@@ -16,6 +16,7 @@ from bundler.build import packs
 from bundler.build.dryload import check_model, part_contents, runtime_parts
 from bundler.build.output import OutputFile
 from bundler.build.packs import Pack
+from bundler.build.page import read_page
 from bundler.build.plan import plan
 from bundler.build.progress import Progress
 from bundler.build.write import PE_LIMIT, Content, Written, write_bundle
@@ -42,12 +43,14 @@ def build_bundle(
     target: str | None,
     pack: str | None,
     external_weights: bool,
+    page: Path | None = None,
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Built:
     """Build the bundle that `modelfile` (a file or a folder) describes and write it to `output`.
 
-    `target` None is this machine's; `pack` selects a runtime pack by the start of its id. `warn` hears one line per
+    `target` None is this machine's; `pack` selects a runtime pack by the start of its id; `page`
+    names the page file, by default `page.toml` beside the Modelfile. `warn` hears one line per
     doubt.
 
     Raises:
@@ -59,6 +62,7 @@ def build_bundle(
         pass
     chosen_name = name or output.stem
     planned = plan(modelfile, chosen_name)
+    said_on_page = read_page(page, planned.modelfile)
     for warning in planned.warnings:
         warn(warning)
     _refuse_overwriting(output, [*planned.models.values(), planned.modelfile])
@@ -76,7 +80,7 @@ def build_bundle(
         *(Content(f"LICENSES/{path.name}", path=path) for path in runtime.licenses),
         *(Content(member, text.encode()) for member, text in planned.licenses.items()),
     ]
-    manifest = msgspec.structs.replace(planned.manifest, runtime={wanted: runtime_parts(runtime)})
+    manifest = msgspec.structs.replace(planned.manifest, runtime={wanted: runtime_parts(runtime)}, page=said_on_page)
     written = write_bundle(
         output, runtime.launcher, members, planned.models, manifest, progress, external_weights=external_weights
     )

@@ -75,6 +75,14 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the tokenizer puts its begin-of-sequence token before a prompt by itself."""
 
 
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chat page says in an empty chat, from `page.toml`."""
+
+    greeting: str = ""
+    starters: list[str] = []
+    """Questions to begin with, each a button."""
+
+
 class RuntimeParts(msgspec.Struct, frozen=True, kw_only=True):
     """The runtime pack that went into the bundle for one target."""
 
@@ -100,6 +108,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[Message] = []
     parameters: dict[str, ParameterValue] = {}
     """The Modelfile's PARAMETERs, typed; `stop` is a list."""
+    page: Page | None = None
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""
     members: list[Member] = []

@@ -113,7 +113,7 @@ class Modelfile:
         """An error that shows the line and points at the place."""
         start = self._lines[place.line - 1]
         line = _TO_NEWLINE.match(self.text, start)
-        shown = _excerpt(line.group() if line else "", place.column - 1)
+        shown = excerpt(line.group() if line else "", place.column - 1)
         message = f"failed to read Modelfile: {self.path}:{place.line}:{place.column}: {cause}\n{shown}"
         return ModelfileError(message, hint, self.path, place)
 
@@ -339,7 +339,7 @@ def clipped(text: str, limit: int = 60) -> str:
     return shown + "…" if len(text) > limit else shown
 
 
-def _excerpt(line: str, column: int) -> str:
+def excerpt(line: str, column: int) -> str:
     """The part of a line around a column (from 0), and a caret under it."""
     first = max(0, min(column - _SHOWN_WIDTH // 2, len(line) - _SHOWN_WIDTH))
     shown = "".join(char if char.isprintable() else " " for char in line[first : first + _SHOWN_WIDTH])

@@ -37,6 +37,7 @@ class Service:
 
     def __init__(self, manifest: Manifest, startup: Startup) -> None:
         self.name = manifest.name
+        self.page = manifest.page
         self.defaults = defaults.from_manifest(manifest)
         self.startup = startup
         self._prompter = Prompter(manifest)

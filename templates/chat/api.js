@@ -5,12 +5,15 @@ import * as key from "./key.js";
 /** The server wants another key than the one it got, or any at all. */
 export class KeyNeeded extends Error {}
 
-/** The model's name in the API, and its status: {value: "loaded"}, or {value: "loading", progress, stage}. */
+/**
+ * The model's name in the API; its status: {value: "loaded"}, or {value: "loading", progress, stage}; and what the page
+ * says in an empty chat: {greeting, starters}, either may be missing.
+ */
 export async function model() {
   const response = await fetch("/v1/models", { cache: "no-store", headers: key.headers() });
   if (!response.ok) throw await failureOf(response);
-  const [{ id, status }] = (await response.json()).data;
-  return { name: id, status };
+  const [{ id, status, page }] = (await response.json()).data;
+  return { name: id, status, page: page ?? {} };
 }
 
 /**

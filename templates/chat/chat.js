@@ -203,9 +203,12 @@ async function copy(button) {
 /** Names the model, and waits for it, telling how far it is. */
 async function meetModel() {
   for (;;) {
-    const { name, status } = await model();
+    const { name, status, page: said } = await model();
     call(name);
-    if (status.value === "loaded") break;
+    if (status.value === "loaded") {
+      welcome(said);
+      break;
+    }
     $("loading-stage").textContent = status.stage;
     $("loading-progress").value = status.progress;
     update();
@@ -223,6 +226,30 @@ async function greet() {
     const failure = () => failureNode(`The server does not answer: ${error.message}`, () => location.reload());
     page.messages.append(error instanceof KeyNeeded ? keyNode(greet) : failure());
   }
+}
+
+/** Says in an empty chat what the maker of the bundle wrote; without that the page's own words stay. */
+function welcome({ greeting, starters = [] }) {
+  if (greeting) $("greeting").textContent = greeting;
+  $("starters").replaceChildren(...starters.map(starterNode));
+  $("starters").hidden = starters.length === 0;
+}
+
+function starterNode(question) {
+  const node = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "starter";
+  button.textContent = question;
+  button.addEventListener("click", () => start(question));
+  node.append(button);
+  return node;
+}
+
+function start(question) {
+  if (running) return;
+  if (matchMedia("(hover: hover)").matches) page.input.focus(); // the button goes; a touch screen's keyboard stays down
+  ask(question);
 }
 
 function call(name) {

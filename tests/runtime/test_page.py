@@ -9,18 +9,24 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bundler.formats.manifest import Manifest
+from bundler.formats.manifest import Page as Said
 from bundler.runtime.address import with_key
 from bundler.runtime.engine.interface import Overloaded
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
 from tests.runtime.fake_engine import ScriptedEngine, loaded, until
-from tests.runtime.serving import MANIFEST, served
+from tests.runtime.serving import MANIFEST, manifest, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 Open = Callable[..., Page]
 KEY = "s3cret/+#%"
+
+GREETING = "Ahoy! <b>Ask</b> me."
+STARTERS = ["Who are you?", "What is <i>this</i>?"]
+GREETS = manifest(page=Said(greeting=GREETING, starters=STARTERS))
 
 MARKDOWN = """# Title
 
@@ -52,9 +58,15 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context()
         stack.callback(context.close)
 
-        def open_page(model: ScriptedEngine | Startup, *, api_key: str | None = None, fragment: str = "") -> Page:
+        def open_page(
+            model: ScriptedEngine | Startup,
+            *,
+            of: Manifest = MANIFEST,
+            api_key: str | None = None,
+            fragment: str = "",
+        ) -> Page:
             startup = model if isinstance(model, Startup) else Startup.done(loaded(model))
-            url = stack.enter_context(served(Service(MANIFEST, startup), api_key))
+            url = stack.enter_context(served(Service(of, startup), api_key))
             page = context.new_page()
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("request", lambda request: None if request.url.startswith(url) else errors.append(request.url))
@@ -137,6 +149,63 @@ def test_a_new_chat_stops_and_forgets(open_page: Open) -> None:
     until(lambda: bool(engine.finishes))
     page.reload()
     expect(page.get_by_role("article")).to_have_count(0)
+
+
+def test_an_empty_chat_greets_and_a_starter_is_asked(open_page: Open) -> None:
+    engine = ScriptedEngine("Hello")
+    page = open_page(engine, of=GREETS)
+    expect(page.get_by_text(GREETING)).to_be_visible()
+    starters = page.get_by_role("list", name="Questions to start with").get_by_role("button")
+    expect(starters).to_have_text(STARTERS)
+    starters.nth(1).click()
+    expect(page.get_by_label("Answer")).to_have_text("Hello")
+    expect(page.get_by_label("You")).to_have_text(STARTERS[1])
+    assert engine.prompt() == f"[user]{STARTERS[1]}[assistant]"
+    expect(page.get_by_text(GREETING)).to_be_hidden()
+    expect(page.get_by_role("button", name=STARTERS[0])).to_be_hidden()
+    page.reload()
+    expect(page.get_by_label("Answer")).to_have_text("Hello")
+    expect(page.get_by_text(GREETING)).to_be_hidden()
+    page.get_by_role("button", name="New chat").click()
+    expect(page.get_by_text(GREETING)).to_be_visible()
+    expect(starters).to_have_text(STARTERS)
+
+
+def test_starters_are_reached_by_the_keyboard(open_page: Open) -> None:
+    engine = ScriptedEngine("Hello")
+    page = open_page(engine, of=GREETS)
+    expect(page.get_by_role("textbox")).to_be_focused()
+    expect(page.get_by_role("button", name=STARTERS[1])).to_be_visible()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("button", name=STARTERS[1])).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Answer")).to_have_text("Hello")
+    assert engine.prompt() == f"[user]{STARTERS[0]}[assistant]"
+    expect(page.get_by_role("textbox")).to_be_focused()
+
+
+def test_starters_wait_for_the_model(open_page: Open) -> None:
+    startup = Startup()
+    page = open_page(startup, of=GREETS)
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    expect(page.get_by_role("button", name=STARTERS[0])).to_be_hidden()
+    startup.outcome.set_result(loaded(ScriptedEngine("Here")))
+    page.get_by_role("button", name=STARTERS[0]).click()
+    expect(page.get_by_label("Answer")).to_have_text("Here")
+
+
+def test_a_greeting_alone_and_nothing_at_all(open_page: Open) -> None:
+    for page_file, text in ((Said(greeting=GREETING), GREETING), (None, "Ask tiny anything.")):
+        page = open_page(ScriptedEngine("A"), of=manifest(page=page_file))
+        expect(page.get_by_text(text)).to_be_visible()
+        expect(page.get_by_role("list", name="Questions to start with")).to_have_count(0)
+
+
+def test_questions_alone_leave_the_usual_words(open_page: Open) -> None:
+    page = open_page(ScriptedEngine("A"), of=manifest(page=Said(starters=STARTERS)))
+    expect(page.get_by_text("Ask tiny anything.")).to_be_visible()
+    expect(page.get_by_role("button", name=STARTERS[0])).to_be_visible()
 
 
 def test_markdown_is_drawn_and_markup_is_text(open_page: Open) -> None:

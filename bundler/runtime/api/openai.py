@@ -54,13 +54,14 @@ class OpenAI:
         return json_response(self._card())
 
     def _card(self) -> dict[str, Any]:
-        """The model, with its status as llama-server's router gives it, so that pages can show it without an error."""
+        """The model, its status as llama-server's router gives it, and what our page says in an empty chat."""
         startup = self._service.startup
         status: dict[str, Any] = {"value": "loaded"}
         if not startup.loaded:
             status = {"value": "loading", "progress": startup.fraction, "stage": startup.stage}
         card = {"id": self._service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
-        return card | {"status": status}
+        page = self._service.page
+        return card | {"status": status} | ({"page": page} if page else {})
 
     async def _chat(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
