@@ -24,7 +24,7 @@ _NAMED: Final = {'"': r"\"", "\\": r"\\", "\b": r"\b", "\f": r"\f", "\n": r"\n",
 
 
 def marshal(value: Any) -> str:
-    """The value as JSON. Fields of structs are named and left out as their `tags` say.
+    """The value as JSON. A struct's fields keep their names and order: tags of fields are the caller's affair.
 
     Raises:
         FunctionError: it holds an infinite, not-a-number or complex number, or is nested too deep.
@@ -48,7 +48,7 @@ def _write(pieces: list[str], value: Any, depth: int) -> None:
     elif isinstance(value, float):
         pieces.append(_float(value))
     elif isinstance(value, Struct):
-        _object(pieces, _shown_fields(value), depth)
+        _object(pieces, value.fields.items(), depth)
     elif isinstance(value, Slice | Map) and value.nil:
         pieces.append("null")
     elif isinstance(value, dict):
@@ -77,14 +77,6 @@ def _array(pieces: list[str], items: list[Any], depth: int) -> None:
             pieces.append(",")
         _write(pieces, item, depth + 1)
     pieces.append("]")
-
-
-def _shown_fields(value: Struct) -> Iterable[tuple[str, Any]]:
-    for field, item in value.fields.items():
-        name, *options = value.tags.get(field, field).split(",")
-        empty = not item and not isinstance(item, Struct)
-        if name != "-" and field[:1].isupper() and not ("omitempty" in options and empty):
-            yield name or field, item
 
 
 def _string(text: str) -> str:

@@ -17,7 +17,7 @@ _BIAS = 1023
 
 
 def format_float(value: float, form: str, precision: int = SHORTEST) -> str:
-    """The number in the form `e`, `E`, `f`, `g`, `G`, `x`, `X` or `b`, with `precision` as Go's documentation defines it.
+    """The number as `e`, `E`, `f`, `g`, `G`, `x`, `X` or `b`, with `precision` as Go's documentation defines it.
 
     The shortest `g` has an exponent below 1e-4 and from 1e6 on. Infinity and NaN are `+Inf`, `-Inf` and `NaN`.
     """

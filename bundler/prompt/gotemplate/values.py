@@ -80,24 +80,15 @@ class Map(dict[str, Any], _Named):
 
 
 class Struct(_Named):
-    """A struct: `fields` in the order of their declaration, and no others.
+    """A struct: `fields` in the order of their declaration, and no others."""
 
-    `tags` are those that Go's JSON reads, by field: a name, `-` to leave the field out, `,omitempty` after it.
-    """
-
-    __slots__ = ("_string", "fields", "tags", "type_name")
+    __slots__ = ("_string", "fields", "type_name")
 
     def __init__(
-        self,
-        type_name: str,
-        fields: Mapping[str, Any],
-        string: str | Callable[[], str] | None = None,
-        *,
-        tags: Mapping[str, str] | None = None,
+        self, type_name: str, fields: Mapping[str, Any], string: str | Callable[[], str] | None = None
     ) -> None:
         self.type_name = type_name
         self.fields = dict(fields)
-        self.tags = tags or {}
         self._string = string
 
 
