@@ -152,6 +152,37 @@ def write_random(
     return _finish(writer, path)
 
 
+def write_recurrent(path: Path, *, seed: int = 0, layers: int = 2, width: int = 64) -> Path:
+    """A mamba model with random weights: the state of a sequence is one vector, which cannot be cut back."""
+    random = np.random.default_rng(seed)
+    inner, state, rank, kernel = 2 * width, 8, 4, 4
+
+    def matrix(rows: int, columns: int) -> Floats:
+        return random.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
+
+    vocabulary = byte_vocabulary()
+    writer = _header(path, Shape(embedding=width, layers=layers), vocabulary, {"general.architecture": "mamba"})
+    writer.add_ssm_conv_kernel(kernel)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_time_step_rank(rank)
+    _add(writer, "token_embd.weight", matrix(len(vocabulary), width))
+    for layer in range(layers):
+        block = f"blk.{layer}."
+        _add(writer, f"{block}attn_norm.weight", np.ones(width, np.float32))
+        _add(writer, f"{block}ssm_in.weight", matrix(2 * inner, width))
+        _add(writer, f"{block}ssm_conv1d.weight", matrix(inner, kernel))
+        _add(writer, f"{block}ssm_conv1d.bias", np.zeros(inner, np.float32))
+        _add(writer, f"{block}ssm_x.weight", matrix(rank + 2 * state, inner))
+        _add(writer, f"{block}ssm_dt.weight", matrix(inner, rank))
+        _add(writer, f"{block}ssm_dt.bias", np.zeros(inner, np.float32))
+        _add(writer, f"{block}ssm_a", -np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1)))
+        _add(writer, f"{block}ssm_d", np.ones(inner, np.float32))
+        _add(writer, f"{block}ssm_out.weight", matrix(width, inner))
+    _add(writer, "output_norm.weight", np.ones(width, np.float32))
+    return _finish(writer, path)
+
+
 def write_chain(
     path: Path,
     chain: str = "abcdefghijklmnopqrstuvwxyz",

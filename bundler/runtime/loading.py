@@ -13,6 +13,7 @@ import msgspec
 
 from bundler.errors import BundleError
 from bundler.runtime import libraries, machine, memory, weights
+from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
     Loaded,
@@ -25,10 +26,12 @@ from bundler.runtime.engine.interface import (
 from bundler.runtime.engine.runner import LlamaRunner
 from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.llama import library as llama_library
-from bundler.runtime.llama.context import Context
+from bundler.runtime.llama.context import MOST_SEQUENCES, Context
 from bundler.runtime.llama.model import Model
 
 _BATCH = 512
+_IDLE_SEQUENCES = 28
+"""Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
 _PREFETCH_SHARE = 0.7
 """Of the progress, where the weights come from a disk."""
 
@@ -88,20 +91,17 @@ def load(
     try:
         if not model.generates:
             raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
-        context = Context(model, cells=plan.cells, sequences=plan.parallel, batch=_BATCH, threads=threads.count)
+        idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
+        sequences = plan.parallel + idle
+        context = Context(model, cells=plan.cells, sequences=sequences, batch=_BATCH, threads=threads.count)
     except BundleError:
         model.close()
         raise
     stages.end("context")
 
     runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length)
-    scheduler = Scheduler(
-        runner.keep,
-        slots=plan.parallel,
-        cells=context.cells,
-        context_length=plan.context_length,
-        batch=_BATCH,
-    )
+    cache = Cache(context, slots=sequences, cells=context.cells, saved_limit=memory.saved_limit(free.available))
+    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=plan.context_length, batch=_BATCH)
     facts = LoadFacts(
         description=model.description,
         parameters=model.parameters,

@@ -15,6 +15,9 @@ _CHEAP = 32 << 20
 """llama.cpp writes zeros over the whole cache at the start; beyond one full context, so much of it is not felt."""
 _RESERVED = 256 << 20
 """Left for compute buffers and the rest of the program."""
+_MOST_SAVED = 2 << 30
+_SAVED_SHARE = 8
+"""One part of so many of the free memory may hold the state of conversations that had to leave the KV cache."""
 
 
 class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,11 @@ def plan(
         cells=cells,
         size=cells * cell,
     )
+
+
+def saved_limit(free: int) -> int:
+    """Bytes that conversations outside of the KV cache may take, of `free` ones before the weights are loaded."""
+    return min(_MOST_SAVED, free // _SAVED_SHARE)
 
 
 def _number(text: str | None, otherwise: int) -> int:

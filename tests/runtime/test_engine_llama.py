@@ -145,6 +145,40 @@ def test_reusing_a_prefix_changes_nothing(quantized_model: Path, libs: Path) -> 
         assert again == first
 
 
+def test_a_beginning_shared_with_another_conversation_changes_nothing(quantized_model: Path, libs: Path) -> None:
+    system = [(index * 131 + 7) % 304 for index in range(256)]
+    prompts = [[*system, *[(index * 17 + turn) % 304 for index in range(90)]] for turn in range(3)]
+    with loaded(quantized_model, libs) as model:
+        together = [generate(model, prompt) for prompt in prompts]
+    assert [finish.cached_tokens for _, finish in together] == [0, 256, 256]
+    for prompt, (tokens, _) in zip(prompts, together, strict=True):
+        with loaded(quantized_model, libs) as model:
+            assert generate(model, prompt)[0] == tokens
+
+
+def test_a_conversation_comes_back_after_others_filled_the_cache(quantized_model: Path, libs: Path) -> None:
+    prompts = [[(index * step + 7) % 304 for index in range(450)] for step in (131, 17, 59)]
+    with loaded(quantized_model, libs, options=LoadOptions(context_length=512, parallel=1, threads=1)) as model:
+        first = [generate(model, prompt)[0] for prompt in prompts]
+        for prompt, tokens in zip(prompts, first, strict=True):
+            again, finish = generate(model, prompt)
+            assert finish.cached_tokens == 384
+            assert again == tokens
+
+
+def test_a_recurrent_model_goes_on_from_a_saved_state(libs: Path, tmp_path: Path) -> None:
+    path = models.write_recurrent(tmp_path / "recurrent.gguf")
+    prompt = [(index * 131 + 7) % 304 for index in range(200)]
+    changed = [*prompt[:195], 9, 10]
+    with loaded(path, libs) as model:
+        generate(model, prompt)
+        again, finish = generate(model, changed)
+    with loaded(path, libs) as model:
+        fresh, _ = generate(model, changed)
+    assert finish.cached_tokens == 128
+    assert again == fresh
+
+
 def test_a_seed_repeats_an_answer_whatever_came_between(quantized_model: Path, libs: Path) -> None:
     seeded = Sampling(seed=7, temperature=1.5)
     prompt = [(index * 131 + 7) % 304 for index in range(230)]

@@ -21,9 +21,6 @@ class Runner(Protocol):
     def valid(self, tokens: Sequence[int]) -> bool:
         """Whether these are token ids of the model."""
 
-    def keep(self, slot: int, length: int) -> int:
-        """See `scheduler.Keep`."""
-
     def begin(self, task: Task) -> None:
         """A task is about to be computed: make its sampler."""
 
@@ -88,7 +85,7 @@ class RunningEngine:
 
     @property
     def parallel(self) -> int:
-        return len(self._scheduler.slots)
+        return self._scheduler.parallel
 
     def submit(self, job: Job) -> TaskHandle:
         if not self._runner.valid(job.prompt):

@@ -20,7 +20,6 @@ class LlamaRunner:
         self._context_length = context_length
         self._samplers: dict[Task, Sampler] = {}
         self.is_end = model.vocabulary.is_end
-        self.keep = context.keep
         self.interrupt = context.interrupt
 
     def valid(self, tokens: Sequence[int]) -> bool:

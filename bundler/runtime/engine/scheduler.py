@@ -1,29 +1,18 @@
 """Who computes what in the next step: queue, slots, chunked prefill mixed with decode, room in the KV cache.
 
-Plain state. It touches no device: the KV cache is reached through `keep` alone, sampled tokens come in by `advance`. A
-slot is one sequence of the KV cache; after its job ends its tokens stay, for the next prompt that begins like them.
+Plain state. It touches no device: what the KV cache holds is `cache`'s business, sampled tokens come in by `advance`.
+Prompts that begin alike and come together are computed once: the later ones wait for the first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 
+from bundler.runtime.engine.cache import CHUNK, WORTH_SAVING, Cache, Reuse, Slot
 from bundler.runtime.engine.interface import EngineReason, Job, Overloaded, PromptTooLong
-
-CHUNK = 64
-"""Prompts are cut at multiples of this many tokens, and a piece of a prompt is no shorter where that can be.
-
-The same tokens computed in small and in large batches differ in their last bits. ggml's CPU attention takes another
-path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
-"""
 
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
-
-Keep = Callable[[int, int], int]
-"""(slot, length) -> tokens that remain: trims the slot's sequence in the KV cache; 0 where it had to be emptied."""
 
 
 class Task:
@@ -40,10 +29,12 @@ class Task:
             self.limit = min(self.limit, self.prompt_tokens + max(0, job.max_tokens))
         self.seeded = job.sampling.seed is not None
         """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
-        self.exact = self.seeded or job.sampling.temperature <= 0
-        """Whether only what was computed in whole CHUNKs is reused."""
+        self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
         self.cached = 0
         self.slot: Slot | None = None
+        self.awaited: Task | None = None
+        """One that is computing the beginning of this one's prompt, which is then taken from it."""
+        self.awaited_length = 0
         self.admission = 0
         """Counts up: the later a task got its slot, the earlier it gives it back when cells run out."""
         self.cancelled = False
@@ -54,20 +45,15 @@ class Task:
     def completion_tokens(self) -> int:
         return len(self.tokens) - self.prompt_tokens
 
+    @property
+    def missing(self) -> int:
+        """Tokens whose state is to be computed, or taken from the awaited task."""
+        return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
 
-class Slot:
-    """One sequence of the KV cache."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.tokens: list[int] = []
-        """Those whose state is in the cache."""
-        self.exact = 0
-        """Of these, the first so many were computed in whole CHUNKs and apart from other sequences."""
-        self.at_front = True
-        """Whether they lie at the beginning of the cache: sums over other cells differ in their last bits."""
-        self.task: Task | None = None
-        self.last_used = 0
+    @property
+    def cells_to_come(self) -> int:
+        """Cells that it needs for the tokens it has."""
+        return len(self.tokens) - self.awaited_length if self.awaited else self.missing
 
 
 class Piece:
@@ -88,38 +74,35 @@ class Scheduler:
 
     def __init__(
         self,
-        keep: Keep,
+        cache: Cache,
         *,
-        slots: int,
-        cells: int,
         context_length: int,
+        parallel: int | None = None,
         batch: int = 512,
         mixed_batch: int = 128,
         queue: int = 64,
     ) -> None:
-        """`cells`: tokens that the KV cache holds, all slots together, at least `context_length`.
+        """`cache` holds at least `context_length` cells; `parallel`: most running tasks, None: one for each slot.
 
         `batch`: most tokens of a step; `mixed_batch`: most prompt tokens of a step in which other sequences wait for
         their next token; `queue`: most waiting jobs.
         """
         self.context_length = context_length
-        self.slots = [Slot(index) for index in range(slots)]
+        self.parallel = parallel or len(cache.slots)
         self.waiting: deque[Task] = deque()
-        self._keep = keep
-        self._cells = cells
+        self._cache = cache
         self._batch = batch
         self._mixed_batch = mixed_batch
         self._queue = queue
-        self._uses = 0
         self._admissions = 0
 
     @property
     def running(self) -> list[Task]:
-        return [slot.task for slot in self.slots if slot.task is not None]
+        return [slot.task for slot in self._cache.slots if slot.task is not None]
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting) or any(slot.task for slot in self.slots)
+        return bool(self.waiting) or any(slot.task for slot in self._cache.slots)
 
     def submit(self, job: Job) -> Task:
         """Put a job into the queue.
@@ -131,8 +114,7 @@ class Scheduler:
             raise ValueError("the prompt has no tokens")
         if len(job.prompt) >= self.context_length:
             raise PromptTooLong(len(job.prompt), self.context_length)
-        idle = sum(slot.task is None for slot in self.slots)
-        if len(self.waiting) >= self._queue + idle:
+        if len(self.waiting) >= self._queue + self.parallel - len(self.running):
             raise Overloaded(len(self.waiting))
         task = Task(job, self.context_length)
         self.waiting.append(task)
@@ -158,13 +140,11 @@ class Scheduler:
         """
         admitted = []
         while self.waiting:
-            task = self.waiting[0]
-            free = [slot for slot in self.slots if slot.task is None]
-            if not free or (self.running and sum(map(_demand, [*self.running, task])) > self._cells):
+            running, task = self.running, self.waiting[0]
+            if len(running) >= self.parallel or (running and not self._fits(task, running)):
                 break
             self.waiting.popleft()
-            slot, common = _best_slot(free, task.tokens)
-            self._place(task, slot, common)
+            self._place(task, running)
             admitted.append(task)
         return admitted
 
@@ -172,19 +152,19 @@ class Scheduler:
         """The next step: every sequence that waits for its next token, and prompt tokens as far as the batch goes."""
         self._make_room()
         pieces, prefills = [], []
-        for slot in self.slots:
+        for slot in self._cache.slots:
             task = slot.task
-            if task is None:
+            if task is None or self._awaits(task, slot):
                 continue
-            if len(task.tokens) - len(slot.tokens) == 1:
+            if task.missing == 1:
                 pieces.append(Piece(task, slot, task.tokens[-1:], len(slot.tokens), True))
             else:
-                prefills.append((len(task.tokens) - len(slot.tokens), slot.index, task, slot))
+                prefills.append((task.missing, slot.index, task, slot))
         budget = self._batch - len(pieces)
         if pieces:
             budget = min(budget, self._mixed_batch)
         for index, (missing, _, task, slot) in enumerate(sorted(prefills, key=lambda entry: entry[:2])):
-            count = _cut(missing, min(budget, max(budget // (len(prefills) - index), CHUNK)))
+            count = self._cut(missing, min(budget, max(budget // (len(prefills) - index), CHUNK)))
             if not count:
                 continue
             budget -= count
@@ -199,13 +179,14 @@ class Scheduler:
 
         A task that ends has its `reason` set and is out of its slot.
         """
-        slot = piece.slot
-        slot.tokens.extend(piece.tokens)
+        slot, task = piece.slot, piece.task
+        self._cache.extend(slot, piece.tokens)
         if piece.alone and piece.position == slot.exact:
             slot.exact += len(piece.tokens) // CHUNK * CHUNK
         if token is None:
+            if not self._cache.trims and task.missing < 2 * CHUNK:
+                self._cache.checkpoint(slot)
             return
-        task = piece.task
         task.tokens.append(token)
         if ends:
             task.reason = "stop"
@@ -220,81 +201,80 @@ class Scheduler:
         for task in failed:
             task.reason, task.error = "failed", message
             self._release(task)
-        for slot in self.slots:
-            self._trim(slot, 0)
+        self._cache.forget()
         return failed
 
-    def _place(self, task: Task, slot: Slot, common: int) -> None:
-        if task.seeded and not slot.at_front:
-            reusable = 0
-        elif task.exact:
-            reusable = max(0, min(common, slot.exact, len(task.tokens) - CHUNK)) // CHUNK * CHUNK
-        else:
-            reusable = min(common, len(task.tokens) - 1)
-        if task.seeded and not self.running:
-            for other in self.slots:
-                if other is not slot:
-                    self._trim(other, 0)
-        self._trim(slot, reusable)
-        if not slot.tokens:
-            slot.at_front = not any(other.tokens for other in self.slots)
+    def _fits(self, task: Task, running: list[Task]) -> bool:
+        """Whether the task's cells, and those that the running ones are about to need, are there."""
+        held = self._cache.used_by_running()
+        to_come = sum(min(one.limit - len(one.tokens), HEADROOM) + one.cells_to_come for one in running)
+        length = min(task.limit, len(task.tokens) + HEADROOM)
+        if held + to_come + length <= self._cache.cells:
+            return True
+        shared = max((self._shared(task, one) for one in running), default=0)
+        return held + to_come + length - shared <= self._cache.cells
+
+    def _shared(self, task: Task, other: Task) -> int:
+        """Tokens of the task's beginning that it may have in common with a running one, in the same cells."""
+        if task.seeded or not self._cache.trims:
+            return 0
+        return self._cache.reusable(task.tokens, other.tokens[: other.prompt_tokens], 0, task.reuse)
+
+    def _place(self, task: Task, running: list[Task]) -> None:
+        slot = self._cache.claim(task.tokens, task.reuse)
+        if task.seeded and not running:
+            self._cache.empty_all_but(slot)
+        shared = [(self._shared(task, one), one) for one in running]
+        length, source = max(shared, key=lambda pair: pair[0], default=(0, None))
+        if length >= len(slot.tokens) + WORTH_SAVING:
+            task.awaited, task.awaited_length = source, length
         if not task.admission:
             task.cached = len(slot.tokens)
         self._admissions += 1
         task.admission = self._admissions
         task.slot, slot.task = slot, task
 
+    def _awaits(self, task: Task, slot: Slot) -> bool:
+        """Whether the task goes on waiting for another one's beginning; takes it where that is computed by now."""
+        source = task.awaited
+        if source is None:
+            return False
+        if source.slot is not None and len(source.slot.tokens) < task.awaited_length:
+            return True
+        task.awaited, task.awaited_length = None, 0
+        self._cache.top_up(slot, task.tokens, task.reuse)
+        if not task.completion_tokens:
+            task.cached = len(slot.tokens)
+        return False
+
     def _make_room(self) -> None:
         """See that every token of a running task has a cell: first old state goes, then the latest task waits again.
 
         The task that runs for longest always fits: no context is longer than the cache.
         """
-        idle = sorted((slot for slot in self.slots if slot.task is None), key=lambda slot: -slot.last_used)
         latest_last = sorted(self.running, key=lambda task: task.admission)
-        while sum(len(slot.task.tokens if slot.task else slot.tokens) for slot in self.slots) > self._cells:
-            if idle:
-                self._trim(idle.pop(), 0)
+        while self._cache.used + sum(task.cells_to_come for task in self.running) > self._cache.cells:
+            if self._cache.evict_oldest():
                 continue
             task = latest_last.pop()
             slot = task.slot
             assert slot is not None
             self._release(task)
-            self._trim(slot, 0)
+            self._cache.evict(slot)
             self.waiting.appendleft(task)
 
-    def _trim(self, slot: Slot, length: int) -> None:
-        if length == len(slot.tokens) and length > 0:
-            return
-        del slot.tokens[self._keep(slot.index, length) :]
-        slot.exact = min(slot.exact, len(slot.tokens) // CHUNK * CHUNK)
+    def _cut(self, missing: int, most: int) -> int:
+        """How many of a prompt's `missing` tokens to compute now: all, or whole CHUNKs that leave one CHUNK at least.
+
+        Where memory cannot be cut back, a prompt's end is a step of its own, so that the state before it can be saved.
+        """
+        if missing <= most and (self._cache.trims or missing < 2 * CHUNK):
+            return missing
+        return min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
 
     def _release(self, task: Task) -> None:
+        task.awaited, task.awaited_length = None, 0
         if task.slot is not None:
-            self._uses += 1
-            task.slot.last_used = self._uses
+            self._cache.used_now(task.slot)
             task.slot.task = None
             task.slot = None
-
-
-def _demand(task: Task) -> int:
-    """Cells that a task is about to need."""
-    return min(task.limit, len(task.tokens) + HEADROOM)
-
-
-def _cut(missing: int, most: int) -> int:
-    """How many of a prompt's `missing` tokens to compute now: all, or whole CHUNKs that leave one CHUNK at least."""
-    if missing <= most:
-        return missing
-    return min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
-
-
-def _best_slot(free: Sequence[Slot], prompt: Sequence[int]) -> tuple[Slot, int]:
-    """The slot that holds most of the prompt's beginning, else the one unused for longest; and how much it holds."""
-    commons = {slot.index: _common_prefix(slot.tokens, prompt) for slot in free}
-    best = max(free, key=lambda slot: (commons[slot.index], not slot.tokens, -slot.last_used))
-    return best, commons[best.index]
-
-
-def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    pairs: Iterator[tuple[int, int]] = zip(one, other, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

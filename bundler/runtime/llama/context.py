@@ -10,6 +10,8 @@ from typing import Any
 from bundler.errors import BundleError
 from bundler.runtime.llama.model import Model
 
+MOST_SEQUENCES = 256
+"""llama.cpp's own limit."""
 _MOST_THREADS = 512
 _DONE, _NO_ROOM, _ABORTED = 0, 1, 2
 _GO_ON, _STOP = b"0", b"1"
@@ -61,7 +63,7 @@ class Context:
     """KV cache and compute buffers. Used by one thread at a time."""
 
     def __init__(self, model: Model, *, cells: int, sequences: int, batch: int, threads: int) -> None:
-        """`cells`: tokens held, all sequences together; `batch`: most tokens of one `decode`.
+        """`cells`: tokens held, all `sequences` together; `batch`: most tokens of one `decode`.
 
         Raises:
             BundleError: there is not enough memory, or the model cannot generate.
@@ -87,6 +89,7 @@ class Context:
         self.model = model
         self.pointer = pointer
         self.cells = int(binding.llama_n_ctx(pointer))
+        self.trims = model.attends_to_all
         self._decode = binding.llama_decode
         self._memory = binding.llama_get_memory(pointer)
         self._threads = _ThreadPool(model, pointer, threads)
@@ -144,6 +147,31 @@ class Context:
                 return length
         binding.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return 0
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        """Let an empty sequence share the first `length` tokens of another; 0 where the model cannot do that."""
+        if not self.trims:
+            return 0
+        self.model.library.binding.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        return length
+
+    def save(self, sequence: int) -> bytearray | None:
+        """The state of a sequence, as `restore` takes it."""
+        binding = self.model.library.binding
+        size = int(binding.llama_state_seq_get_size(self.pointer, sequence))
+        state = bytearray(size)
+        into = (ctypes.c_uint8 * size).from_buffer(state)
+        written = int(binding.llama_state_seq_get_data(self.pointer, into, size, sequence))
+        return state if 0 < written == size else None
+
+    def restore(self, sequence: int, state: bytes | bytearray | memoryview) -> bool:
+        """Put a saved state into an empty sequence; false where there is no room for it or it is of another kind."""
+        binding = self.model.library.binding
+        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        if binding.llama_state_seq_set_data(self.pointer, data, len(state), sequence) == len(state):
+            return True
+        self.keep(sequence, 0)
+        return False
 
     def logits(self, index: int) -> list[float]:
         """Scores of every token of the vocabulary after batch position `index`."""

@@ -98,6 +98,13 @@ class Model:
         return max(0, int(self.library.binding.llama_model_n_swa(self.pointer)))
 
     @property
+    def attends_to_all(self) -> bool:
+        """Whether every layer looks at all earlier tokens: then the state of a sequence can be cut back anywhere."""
+        binding = self.library.binding
+        kept_whole = binding.llama_model_is_recurrent(self.pointer) or binding.llama_model_is_hybrid(self.pointer)
+        return not kept_whole and not self.sliding_window
+
+    @property
     def generates(self) -> bool:
         """Whether it continues text at all (an embedding model does not)."""
         return bool(self.library.binding.llama_model_has_decoder(self.pointer))

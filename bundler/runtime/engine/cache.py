@@ -1,0 +1,311 @@
+"""What the KV cache holds: whose state lies in which slot, which beginnings slots share, what was saved outside of it.
+
+Plain bookkeeping over token ids; the device is reached through `Memory` alone. A slot is one sequence of the KV cache;
+after its job ends its tokens stay, for the next prompt that begins like them. A prompt takes the longest beginning that
+is there: in a slot of its own, copied from another slot (which costs no cell), or from what was saved before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from bundler.runtime.engine.scheduler import Task
+
+CHUNK = 64
+"""Prompts are cut at multiples of this many tokens, and a piece of a prompt is no shorter where that can be.
+
+The same tokens computed in small and in large batches differ in their last bits. ggml's CPU attention takes another
+path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
+"""
+
+WORTH_SAVING = 2 * CHUNK
+"""Tokens; a shorter beginning is computed again in no time."""
+
+State = bytes | bytearray | memoryview
+
+Reuse = Literal["any", "chunks", "exact"]
+"""What a prompt may begin with: any state of the same tokens; whole CHUNKs of it, so that its end is computed alike
+each time; or whole CHUNKs that were computed alone, as they would be again, so that a seed repeats its answer."""
+
+
+class Memory(Protocol):
+    """The device's KV cache. Used from the engine's thread alone."""
+
+    trims: bool
+    """Whether a sequence can be cut back to any of its beginnings: not so with recurrent or windowed layers."""
+
+    def keep(self, slot: int, length: int) -> int:
+        """Trim a slot's sequence to its first `length` tokens; how many remain: 0 where it had to be emptied."""
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        """Give `target`, which is empty, the first `length` tokens of `source`; how many it got: all or none."""
+
+    def save(self, slot: int) -> State | None:
+        """The state of a slot's sequence; None where it cannot be had."""
+
+    def restore(self, slot: int, state: State) -> bool:
+        """Put a saved state into an empty slot; false where it does not fit, and the slot is still empty."""
+
+
+class Slot:
+    """One sequence of the KV cache."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.tokens: list[int] = []
+        """Those whose state is in the cache."""
+        self.cells: list[int] = []
+        """For each token the cell of its state, numbered as taken; slots with a common beginning may share them."""
+        self.exact = 0
+        """Of the tokens, the first so many were computed in whole CHUNKs and apart from other sequences."""
+        self.at_front = True
+        """Whether they lie at the beginning of the cache: sums over other cells differ in their last bits."""
+        self.task: Task | None = None
+        self.last_used = 0
+
+
+class Saved(NamedTuple):
+    """The state of a sequence outside of the KV cache."""
+
+    tokens: Sequence[int]
+    exact: int
+    state: State
+
+
+class Store:
+    """States saved in memory, up to a limit in bytes; what was used least recently goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._entries: list[Saved] = []
+
+    def put(self, saved: Saved) -> None:
+        """Keep a state, in place of those that it contains."""
+        size = len(saved.state)
+        if size > self.limit:
+            return
+        count = len(saved.tokens)
+        for entry in self._entries:
+            if count - CHUNK <= len(entry.tokens) <= count and entry.tokens == saved.tokens[: len(entry.tokens)]:
+                self._drop(entry)
+        while self._entries and self.size + size > self.limit:
+            self._drop(self._entries[0])
+        self._entries.append(saved)
+        self.size += size
+
+    def entries(self) -> Iterable[Saved]:
+        """All of them, the one used least recently first."""
+        return tuple(self._entries)
+
+    def touch(self, saved: Saved) -> None:
+        """Note that it was used."""
+        self._entries = [*(entry for entry in self._entries if entry is not saved), saved]
+
+    def _drop(self, saved: Saved) -> None:
+        self._entries = [entry for entry in self._entries if entry is not saved]
+        self.size -= len(saved.state)
+
+
+class Cache:
+    """The slots, and what is saved beside them. Not thread-safe."""
+
+    def __init__(self, memory: Memory, *, slots: int, cells: int, saved_limit: int = 0) -> None:
+        """`cells`: tokens that the KV cache holds, shared ones counted once; `saved_limit`: bytes of saved states."""
+        self.cells = cells
+        self.slots = [Slot(index) for index in range(slots)]
+        self.store = Store(saved_limit)
+        self._memory = memory
+        self._owners: Counter[int] = Counter()
+        self._taken = 0
+        self._uses = 0
+
+    @property
+    def trims(self) -> bool:
+        """See `Memory.trims`."""
+        return self._memory.trims
+
+    @property
+    def used(self) -> int:
+        """Cells in use."""
+        return len(self._owners)
+
+    def used_by_running(self) -> int:
+        """Cells that the slots with a task hold."""
+        return len(set().union(*(slot.cells for slot in self.slots if slot.task is not None)))
+
+    def free(self) -> list[Slot]:
+        """Slots without a task."""
+        return [slot for slot in self.slots if slot.task is None]
+
+    def claim(self, tokens: Sequence[int], reuse: Reuse) -> Slot:
+        """One of the free slots, holding as much of the beginning of `tokens` as is there and may be reused."""
+        source, length = self._longest(tokens, reuse)
+        saved, saved_length = self._longest_saved(tokens, reuse)
+        if saved is not None and saved_length >= length + CHUNK:
+            self.store.touch(saved)
+            slot = self._emptied(self.free())
+            while self.cells - self.used < len(saved.tokens) and self.evict_oldest():
+                pass
+            if self._memory.restore(slot.index, saved.state):
+                self._fill(slot, saved.tokens, saved.exact)
+                self.trim(slot, saved_length)
+                return slot
+        free = self.free()
+        if source in free and (reuse == "exact" or len(free) == 1 or 2 * length >= len(source.tokens)):
+            self._save(source, length)
+            self.trim(source, length)
+            return source
+        if source in free:
+            free.remove(source)
+        slot = self._emptied(free)
+        if source is not None:
+            self.share(source, slot, length)
+        return slot
+
+    def share(self, source: Slot, target: Slot, length: int) -> int:
+        """Give `target` the first `length` tokens of `source`, without further cells; how many it then has."""
+        self.trim(target, 0)
+        if not length or self._memory.copy(source.index, target.index, length) != length:
+            return 0
+        target.tokens = source.tokens[:length]
+        target.cells = source.cells[:length]
+        target.exact = min(source.exact, length // CHUNK * CHUNK)
+        target.at_front = source.at_front
+        self._owners.update(target.cells)
+        return length
+
+    def top_up(self, slot: Slot, tokens: Sequence[int], reuse: Reuse) -> None:
+        """Take the beginning of `tokens` from another slot, where that holds more of it than this one."""
+        source, length = self._longest(tokens, reuse)
+        if source is not None and source is not slot and length > len(slot.tokens):
+            self.share(source, slot, length)
+
+    def empty_all_but(self, slot: Slot) -> None:
+        """Empty all other slots; what then comes into this one lies where it always does."""
+        for other in self.slots:
+            if other is not slot and other.tokens:
+                self.evict(other)
+        slot.at_front = slot.at_front or not slot.tokens
+
+    def extend(self, slot: Slot, tokens: Sequence[int]) -> None:
+        """Note that the state of further tokens was computed."""
+        cells = range(self._taken, self._taken + len(tokens))
+        self._taken += len(tokens)
+        slot.tokens.extend(tokens)
+        slot.cells.extend(cells)
+        self._owners.update(cells)
+
+    def trim(self, slot: Slot, length: int) -> None:
+        """Cut a slot back to its first `length` tokens, or to none where the device cannot do that."""
+        if length == len(slot.tokens) and length > 0:
+            return
+        kept = self._memory.keep(slot.index, length)
+        for cell in slot.cells[kept:]:
+            if self._owners[cell] == 1:
+                del self._owners[cell]
+            else:
+                self._owners[cell] -= 1
+        del slot.tokens[kept:], slot.cells[kept:]
+        slot.exact = min(slot.exact, kept // CHUNK * CHUNK)
+        if not slot.tokens:
+            slot.at_front = not any(other.tokens for other in self.slots)
+
+    def evict(self, slot: Slot) -> None:
+        """Empty a slot; what is worth it is saved first."""
+        self._save(slot, 0)
+        self.trim(slot, 0)
+
+    def evict_oldest(self) -> bool:
+        """Empty the slot without a task that was used least recently; false where none holds anything."""
+        idle = [slot for slot in self.free() if slot.tokens]
+        if not idle:
+            return False
+        self.evict(min(idle, key=lambda slot: slot.last_used))
+        return True
+
+    def checkpoint(self, slot: Slot) -> None:
+        """Save a slot's state as it is, for memory that cannot be cut back to it later."""
+        self._put(slot)
+
+    def used_now(self, slot: Slot) -> None:
+        """Note that a slot's state was just used."""
+        self._uses += 1
+        slot.last_used = self._uses
+
+    def forget(self) -> None:
+        """Empty every slot: the device's state is unknown after a failed step."""
+        for slot in self.slots:
+            self.trim(slot, 0)
+
+    def reusable(self, tokens: Sequence[int], held: Sequence[int], exact: int, reuse: Reuse) -> int:
+        """How many of `tokens` a prompt may take from a sequence of `held`: never all, as one has to be computed."""
+        common = common_prefix(held, tokens)
+        match reuse:
+            case "any":
+                length = min(common, len(tokens) - 1)
+            case "chunks":
+                length = max(0, min(common, len(tokens) - CHUNK)) // CHUNK * CHUNK
+            case "exact":
+                length = max(0, min(common, exact, len(tokens) - CHUNK)) // CHUNK * CHUNK
+        return length if self.trims or length == len(held) else 0
+
+    def _longest(self, tokens: Sequence[int], reuse: Reuse) -> tuple[Slot | None, int]:
+        found = [
+            (self.reusable(tokens, slot.tokens, slot.exact, reuse), slot.task is None, slot.last_used, slot)
+            for slot in self.slots
+            if reuse != "exact" or (slot.at_front and slot.task is None)
+        ]
+        length, _, _, slot = max(found, key=lambda entry: entry[:3], default=(0, False, 0, None))
+        return (slot, length) if length else (None, 0)
+
+    def _longest_saved(self, tokens: Sequence[int], reuse: Reuse) -> tuple[Saved | None, int]:
+        if reuse == "exact":
+            return None, 0
+        found = [(self.reusable(tokens, saved.tokens, saved.exact, reuse), saved) for saved in self.store.entries()]
+        length, saved = max(found, key=lambda entry: entry[0], default=(0, None))
+        return (saved, length) if length else (None, 0)
+
+    def _emptied(self, free: Sequence[Slot]) -> Slot:
+        """Of these slots an empty one, or else the one used least recently, emptied."""
+        slot = min(free, key=lambda each: (bool(each.tokens), each.last_used))
+        self.evict(slot)
+        return slot
+
+    def _fill(self, slot: Slot, tokens: Sequence[int], exact: int) -> None:
+        self.extend(slot, tokens)
+        slot.exact = exact
+
+    def _save(self, slot: Slot, kept: int) -> None:
+        """Save what would be lost if only the first `kept` tokens stayed, where that is worth it."""
+        held = slot.tokens
+        if len(held) - kept < WORTH_SAVING or not self.store.limit:
+            return
+        others = [other.tokens for other in self.slots if other is not slot]
+        others += [list(saved.tokens) for saved in self.store.entries()]
+        if not any(other[: len(held)] == held for other in others):
+            self._put(slot)
+
+    def _put(self, slot: Slot) -> None:
+        if not self.store.limit:
+            return
+        state = self._memory.save(slot.index)
+        if state is not None:
+            self.store.put(Saved(slot.tokens[:], slot.exact, state))
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with; compares slices, which runs in C."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

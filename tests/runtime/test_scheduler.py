@@ -1,0 +1,296 @@
+"""The scheduler and what the KV cache holds, step by step over a runner that only counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.runtime.engine.cache import CHUNK, Cache, common_prefix
+from bundler.runtime.engine.scheduler import Scheduler, Task
+from bundler.runtime.request import Sampling
+from tests.runtime.counting import END, RANDOM, SEEDED, Answer, CountingRunner, job
+
+
+class Steps:
+    """Drives a scheduler step by step, with the runner's rules."""
+
+    def __init__(
+        self, *, slots: int = 2, cells: int = 4096, context: int = 2048, saved: int = 0, trims: bool = True
+    ) -> None:
+        self.runner = CountingRunner()
+        self.runner.trims = trims
+        self.cache = Cache(self.runner, slots=slots, cells=cells, saved_limit=saved)
+        self.scheduler = Scheduler(self.cache, context_length=context)
+
+    def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
+        return self.scheduler.submit(job(prompt, Answer(), max_tokens, sampling))
+
+    def step(self, *, ignore_end: bool = False) -> list[tuple[int, int]]:
+        """One step; (slot, number of tokens) of each piece."""
+        self.scheduler.collect()
+        self.scheduler.admit()
+        pieces = self.scheduler.schedule()
+        drawn = self.runner.run(pieces) or []
+        for piece, token in zip(pieces, drawn, strict=True):
+            self.scheduler.advance(piece, token, token == END and not ignore_end)
+        return [(piece.slot.index, len(piece.tokens)) for piece in pieces]
+
+    def finish(self, task: Task) -> None:
+        while task.reason is None:
+            assert self.step()
+
+
+def test_a_long_prompt_is_computed_in_pieces_between_the_tokens_of_others() -> None:
+    steps = Steps()
+    steps.submit([1], max_tokens=100)
+    assert steps.step() == [(0, 1)]
+    steps.submit([7] * 300)
+    assert steps.step() == [(0, 1), (1, 128)]
+    assert steps.step() == [(0, 1), (1, 64)]
+    assert steps.step() == [(0, 1), (1, 108)]
+    assert steps.step() == [(0, 1), (1, 1)]
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
+    steps = Steps()
+    steps.submit([7] * 2000)
+    steps.submit([8] * 30)
+    assert steps.step() == [(1, 30), (0, 448)]
+
+
+def test_a_beginning_that_is_still_there_is_not_computed_again() -> None:
+    steps = Steps()
+    steps.finish(steps.submit(list(range(100, 400)), max_tokens=1))
+    again = steps.submit(list(range(100, 350)), max_tokens=1)
+    assert steps.step() == [(0, 1)]
+    assert again.cached == 249
+
+
+def test_the_slot_that_knows_most_of_the_prompt_is_taken() -> None:
+    steps = Steps()
+    one, other = list(range(100, 300)), list(range(500, 700))
+    steps.finish(steps.submit(one, max_tokens=1))
+    steps.finish(steps.submit(other, max_tokens=1))
+    again = steps.submit([*one, 7], max_tokens=1)
+    steps.finish(again)
+    assert again.cached == 200
+    again = steps.submit([*other, 7], max_tokens=1)
+    steps.finish(again)
+    assert again.cached == 200
+
+
+@pytest.mark.parametrize("length", [1, 63, 70, 128, 333, 530, 1100])
+def test_a_seeded_prompt_ends_in_a_whole_piece_whether_cached_or_not(length: int) -> None:
+    steps = Steps()
+    for expected_cache in (0, max(0, length - CHUNK) // CHUNK * CHUNK):
+        task = steps.submit([7] * length, max_tokens=1, sampling=SEEDED)
+        counts: list[int] = []
+        while task.reason is None:
+            counts.extend(count for _, count in steps.step())
+        assert task.cached == expected_cache
+        assert counts[-1] >= min(length, CHUNK)
+        assert (length - counts[-1]) % CHUNK == 0
+
+
+def test_a_seeded_prompt_finds_the_cache_as_it_was_at_first() -> None:
+    steps = Steps()
+    prompt = [7] * 200
+    steps.finish(steps.submit(prompt, max_tokens=1, sampling=SEEDED))
+    steps.finish(steps.submit([8] * 100, max_tokens=1))
+    again = steps.submit(prompt, max_tokens=1, sampling=SEEDED)
+    steps.finish(again)
+    assert again.cached == 128
+    assert sorted(map(len, steps.runner.state.values())) == [0, 200]
+    behind = steps.submit([9] * 200, max_tokens=1)
+    steps.finish(behind)
+    again = steps.submit([9] * 200, max_tokens=1, sampling=SEEDED)
+    steps.finish(again)
+    assert again.cached == 0
+
+
+def test_a_seeded_prompt_takes_no_state_that_was_computed_together_with_others() -> None:
+    steps = Steps()
+    busy = steps.submit([1], max_tokens=50)
+    steps.step()
+    steps.finish(steps.submit([7] * 400, max_tokens=1))
+    steps.finish(busy)
+    seeded = steps.submit([7] * 400, max_tokens=1, sampling=SEEDED)
+    steps.finish(seeded)
+    assert seeded.cached == 0
+
+
+def test_memory_that_cannot_be_cut_back_is_computed_again() -> None:
+    steps = Steps(slots=1, trims=False)
+    steps.finish(steps.submit([7] * 50, max_tokens=1))
+    again = steps.submit([7] * 40, max_tokens=1)
+    assert steps.step() == [(0, 40)]
+    assert again.cached == 0
+
+
+def test_memory_that_cannot_be_cut_back_goes_on_from_where_it_was_saved() -> None:
+    steps = Steps(slots=1, trims=False, saved=1 << 20)
+    prompt = list(range(100, 300))
+    steps.submit(prompt, max_tokens=1)
+    assert [steps.step(), steps.step()] == [[(0, 128)], [(0, 72)]]
+    again = steps.submit([*prompt[:195], 8, 9], max_tokens=1)
+    steps.finish(again)
+    assert again.cached == 128
+    longer = steps.submit([*prompt[:195], 8, 9, 10], max_tokens=1)
+    assert steps.step() == [(0, 1)]
+    assert longer.cached == 197
+
+
+def test_a_conversation_that_made_room_for_another_is_not_computed_again() -> None:
+    steps = Steps(slots=1, saved=1 << 20)
+    one, other = list(range(100, 400)), list(range(500, 900))
+    steps.finish(steps.submit(one, max_tokens=1))
+    steps.finish(steps.submit(other, max_tokens=1))
+    again = steps.submit([*one, 7], max_tokens=1)
+    assert steps.step() == [(0, 1)]
+    assert again.cached == 300
+    back = steps.submit([*other, 7], max_tokens=1)
+    assert steps.step() == [(0, 1)]
+    assert back.cached == 400
+
+
+def test_what_is_saved_stays_within_its_limit_and_the_oldest_goes_first() -> None:
+    steps = Steps(slots=1, saved=1600)
+    prompts = [[start] * 300 for start in (100, 200, 300, 400)]
+    for prompt in prompts:
+        steps.finish(steps.submit(prompt, max_tokens=1))
+    assert [saved.tokens[0] for saved in steps.cache.store.entries()] == [200, 300]
+    assert steps.cache.store.size == 1200
+
+
+def test_a_beginning_in_use_is_shared_and_takes_no_further_cells() -> None:
+    steps = Steps(slots=3, cells=1000, context=900)
+    common = list(range(100, 600))
+    busy = steps.submit([*common, 7], max_tokens=100)
+    steps.step()
+    sharing = steps.submit([*common, 8], max_tokens=100)
+    assert steps.step() == [(0, 1), (1, 1)]
+    assert sharing.cached == 500
+    assert steps.cache.used == 503
+    steps.finish(busy)
+    steps.finish(sharing)
+
+
+def test_prompts_that_begin_alike_and_come_together_compute_it_once() -> None:
+    steps = Steps(slots=4, cells=4096)
+    common = list(range(100, 900))
+    tasks = [steps.submit([*common, 5, last], max_tokens=3) for last in (10, 20, 30, 40)]
+    assert steps.step() == [(0, 512)]
+    assert steps.step() == [(0, 290)]
+    assert steps.step() == [(0, 1), (1, 1), (2, 1), (3, 1)]
+    for task in tasks:
+        steps.finish(task)
+    assert [task.tokens[-3:] for task in tasks] == [[11, 12, 13], [21, 22, 23], [31, 32, 33], [41, 42, 43]]
+    assert [task.cached for task in tasks] == [0, 801, 801, 801]
+
+
+def test_whoever_waits_for_a_beginning_computes_it_where_that_job_is_cancelled() -> None:
+    steps = Steps(slots=2)
+    common = list(range(100, 900))
+    first = steps.submit([*common, 7], max_tokens=3)
+    second = steps.submit([*common, 8], max_tokens=3)
+    assert steps.step() == [(0, 512)]
+    first.cancelled = True
+    assert steps.step() == [(1, 289)]
+    steps.finish(second)
+    assert second.tokens[-3:] == [9, 10, 11]
+
+
+def test_another_conversation_with_the_same_system_prompt_leaves_the_first_one_in_the_cache() -> None:
+    steps = Steps(slots=3)
+    system, one, other = [7] * 200, list(range(100, 500)), list(range(500, 900))
+    steps.finish(steps.submit([*system, *one], max_tokens=1))
+    second = steps.submit([*system, *other], max_tokens=1)
+    steps.finish(second)
+    assert second.cached == 200
+    again = steps.submit([*system, *one, 9], max_tokens=1)
+    steps.finish(again)
+    assert again.cached == 600
+
+
+def test_old_state_makes_room_for_new_prompts() -> None:
+    steps = Steps(slots=3, cells=300, context=200)
+    steps.finish(steps.submit([7] * 150, max_tokens=1))
+    steps.finish(steps.submit([8] * 100, max_tokens=1))
+    steps.finish(steps.submit([9] * 120, max_tokens=1))
+    assert sorted(len(steps.runner.state[slot]) for slot in range(3)) == [0, 100, 120]
+
+
+def test_a_prompt_that_does_not_fit_beside_the_others_waits() -> None:
+    steps = Steps(cells=1000, context=1000)
+    first = steps.submit([1] * 400, max_tokens=50)
+    second = steps.submit([2] * 520, max_tokens=50)
+    steps.step()
+    assert second.slot is None
+    steps.finish(first)
+    steps.finish(second)
+    assert second.reason == "length"
+
+
+def test_when_cells_run_out_the_latest_waits_and_goes_on_later() -> None:
+    steps = Steps(cells=600, context=600)
+    first = steps.submit([3] * 10, max_tokens=400)
+    second = steps.submit([4] * 10, max_tokens=400)
+    while second.admission == 0 or second.slot is not None:
+        steps.step(ignore_end=True)
+    assert first.slot is not None
+    so_far = second.tokens[:]
+    while second.reason is None:
+        steps.step(ignore_end=True)
+    assert first.reason == "length"
+    assert second.tokens[: len(so_far)] == so_far
+    assert second.completion_tokens == 400
+
+
+@given(
+    prompts=st.lists(
+        st.tuples(st.integers(1, 700), st.integers(0, 90), st.booleans(), st.integers(0, 99)), min_size=1, max_size=12
+    ),
+    slots=st.integers(1, 4),
+    cells=st.integers(1000, 2000),
+    saved=st.sampled_from([0, 1000, 1 << 20]),
+    trims=st.booleans(),
+)
+def test_every_job_ends_with_its_own_tokens(
+    prompts: list[tuple[int, int, bool, int]], slots: int, cells: int, saved: int, trims: bool
+) -> None:
+    """Whatever comes: no cell is used twice, no token is lost, every task ends."""
+    steps = Steps(slots=slots, cells=cells, context=1000, saved=saved, trims=trims)
+    waiting = list(prompts)
+    tasks = []
+    while waiting or steps.scheduler.busy:
+        if waiting:
+            length, most, seeded, last = waiting.pop()
+            prompt = [*[7] * (length - 1), last]
+            tasks.append((last, steps.submit(prompt, most, SEEDED if seeded else RANDOM)))
+        steps.step()
+        assert steps.cache.used == len({cell for slot in steps.cache.slots for cell in slot.cells}) <= cells
+        assert {slot.index: slot.tokens for slot in steps.cache.slots if slot.tokens} == {
+            index: tokens for index, tokens in steps.runner.state.items() if tokens
+        }
+    for last, task in tasks:
+        expected = [*range(last + 1, 100), END][: task.limit - task.prompt_tokens]
+        assert task.tokens[task.prompt_tokens :] == expected
+        assert task.reason == ("stop" if expected and expected[-1] == END else "length")
+
+
+def test_pieces_of_a_prompt_are_whole_chunks() -> None:
+    steps = Steps()
+    steps.submit([7] * 1000)
+    counts = [count for _ in range(2) for _, count in steps.step()]
+    assert counts[0] % CHUNK == 0
+    assert sum(counts) == 1000
+
+
+@given(st.lists(st.integers(0, 2)), st.lists(st.integers(0, 2)))
+def test_a_common_beginning_is_found_to_the_token(one: list[int], other: list[int]) -> None:
+    length = common_prefix(one, other)
+    assert one[:length] == other[:length]
+    assert length in (len(one), len(other)) or one[length] != other[length]
