@@ -16,7 +16,7 @@ import msgspec
 from bundler import __version__
 from bundler.build import resolve, template
 from bundler.errors import BundleError
-from bundler.formats import gguf, weights
+from bundler.formats import gguf, vocabulary, weights
 from bundler.formats.manifest import Manifest, Message
 from bundler.formats.modelfile import Command, Modelfile, Notice, clipped
 from bundler.formats.source import FileSource
@@ -68,6 +68,7 @@ def plan(argument: Path, name: str) -> Plan:
         _check_loadable(modelfile, origin, header)
         model = weights.describe(header, member)
         chosen = template.choose(modelfile, origin, header)
+        specials = vocabulary.control_tokens(header)
     system = modelfile.last("system")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
@@ -85,6 +86,7 @@ def plan(argument: Path, name: str) -> Plan:
         system=system.value if system and system.value else None,
         messages=messages,
         parameters=modelfile.parameters(),
+        specials=specials,
         licenses=list(licenses),
     )
     text = modelfile.with_values([(origin, f"./{member}")])

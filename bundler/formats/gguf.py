@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cache
 from math import prod
 from typing import Final, NamedTuple, NoReturn
@@ -36,6 +37,7 @@ _SCALARS: Final = {
     code: struct.Struct("<" + letter)
     for code, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
 }
+_WHOLE: Final = frozenset((0, 1, 2, 3, 4, 5, 10, 11))
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {
@@ -161,10 +163,28 @@ class Header:
         first, offset = value.anchors[bisect_right(value.anchors, (index, self.size)) - 1]
         cursor = _Cursor(self._source, offset)
         cursor.skip_strings(index - first, key)
-        size = cursor.number(_U64, key)
-        if size > MAX_STRING:
-            self._source.fail(f"element {index} of {key} is {size} bytes long, more than {MAX_STRING}", cursor.at)
-        return cursor.take(size, key).decode("utf-8", "replace")
+        return cursor.content(f"element {index} of {key}").decode("utf-8", "replace")
+
+    def strings(self, key: str) -> Iterator[str]:
+        """The strings of the array under `key` in order, bytes that are no UTF-8 replaced; none without such an array.
+
+        Raises:
+            GgufError: one is longer than `MAX_STRING`.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, _Array) or value.type != _STRING:
+            return
+        cursor = _Cursor(self._source, value.offset)
+        for _ in range(value.length):
+            yield cursor.content(key).decode("utf-8", "replace")
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        """The whole numbers of the array under `key`, as they lie there; empty without such an array."""
+        value = self.fields.get(key)
+        if not isinstance(value, _Array) or value.type not in _WHOLE:
+            return ()
+        kind = struct.Struct(f"<{value.length}{_SCALARS[value.type].format[-1]}")
+        return kind.unpack(self._source.read(value.offset, kind.size))
 
     def _alignment(self) -> int:
         value = self.fields.get("general.alignment", 32)
@@ -217,6 +237,12 @@ class _Cursor:
     def number(self, kind: struct.Struct, what: str) -> int:
         value: int = kind.unpack(self.take(kind.size, what))[0]
         return value
+
+    def content(self, what: str) -> bytes:
+        size = self.number(_U64, what)
+        if size > MAX_STRING:
+            self.source.fail(f"{what} is {size} bytes long, more than {MAX_STRING}", self.at)
+        return self.take(size, what)
 
     def text(self, limit: int, what: str) -> str:
         start = self.at

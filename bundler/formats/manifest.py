@@ -52,6 +52,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     header_size: int = 0
     """Bytes of the GGUF before the data of its tensors; checked at every start: damage there is an error, no crash."""
     header_sha256: str = ""
+    sampling: dict[str, int | float] = {}
+    """The settings that the GGUF recommends (`general.sampling.*`), under the names of PARAMETERs."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -108,6 +110,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[Message] = []
     parameters: dict[str, ParameterValue] = {}
     """The Modelfile's PARAMETERs, typed; `stop` is a list."""
+    specials: list[str] = []
+    """The spellings of the chat model's control tokens, which no foreign text in a prompt may become."""
     page: Page | None = None
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""

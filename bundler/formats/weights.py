@@ -5,6 +5,7 @@ Reads a `gguf.Header`; where the file is silent it answers as llama.cpp (src/lla
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Final
 
@@ -22,6 +23,13 @@ _FILE_TYPES: Final[dict[int, str]] = {
     41: "Q2_0",
 }  # fmt: skip
 """`general.file_type` to the label people know (llama_ftype of llama.h)."""
+
+_SAMPLING: Final = {
+    "temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "penalty_last_n": "repeat_last_n",
+    "penalty_repeat": "repeat_penalty",
+}  # fmt: skip
+"""Names under `general.sampling.` that a PARAMETER means the same by (llama.cpp's src/llama-arch.cpp)."""
+_SAMPLING_COUNTS: Final = frozenset(("top_k", "penalty_last_n"))
 
 _BOS_BY_PRETOKENIZER: Final = frozenset((
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
@@ -126,6 +134,25 @@ def add_bos(header: Header) -> bool:
     return model in ("llama", "bert") or (model == "gpt2" and pretokenizer in _BOS_BY_PRETOKENIZER)
 
 
+def sampling(header: Header) -> dict[str, int | float]:
+    """The sampling settings that the file recommends, by the names of PARAMETERs; what is no usable number is left out.
+
+    A count may be stored as a float, and the other way round, as llama.cpp reads them both.
+    """
+    found: dict[str, int | float] = {}
+    for key, parameter in _SAMPLING.items():
+        said = header.scalar(f"general.sampling.{key}")
+        if said is None or isinstance(said, bool) or not math.isfinite(said) or abs(said) >= 1 << 31:
+            continue
+        found[parameter] = int(said) if key in _SAMPLING_COUNTS else _shortest(said)
+    return found
+
+
+def _shortest(number: float) -> float:
+    """A 32-bit float as the shortest decimal that means it: 0.6, not 0.6000000238418579."""
+    return float(f"{number:.7g}")
+
+
 def _special(header: Header, key: str, sentencepiece_default: int) -> int | None:
     said = header.integer(f"tokenizer.ggml.{key}")
     if said is None and header.string("tokenizer.ggml.model") == "llama":
@@ -147,6 +174,7 @@ def describe(header: Header, member: str) -> Model:
         context_length=context_length(header),
         vocabulary=vocabulary(header),
         header_size=header.data_offset,
+        sampling=sampling(header),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bundler import __version__
-from bundler.formats import gguf, manifest, weights
+from bundler.formats import gguf, manifest, vocabulary, weights
 from bundler.formats.manifest import Manifest
 from bundler.formats.source import Source
 
@@ -32,5 +32,6 @@ def manifest_of(source: Source, path: Path) -> tuple[Manifest, str]:
         runtime={},
         models=[model],
         template=weights.own_template(header),
+        specials=vocabulary.control_tokens(header),
     )
     return made, hashlib.sha256(manifest.encode(made)).hexdigest()

@@ -1,8 +1,9 @@
-"""What holds for a request that does not say otherwise: the Modelfile's parameters over Ollama's defaults."""
+"""What holds for a request that does not say otherwise: the Modelfile over the GGUF's recommendations over Ollama's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -10,7 +11,9 @@ from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, ParameterValue
 from bundler.runtime.request import Sampling
 
-_SAMPLING = frozenset(Sampling.__struct_fields__)
+Origin = Literal["modelfile", "gguf", "template", "default"]
+"""Who a setting comes from; `default` is Ollama's value."""
+_SAMPLING = Sampling.__struct_fields__
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +25,10 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """`num_ctx`."""
     threads: int | None = None
     """`num_thread`."""
+    sampling_origins: dict[str, Origin] = {}
+    """By field of `sampling`."""
+    stop_origins: dict[str, Origin] = {}
+    """By stop string."""
 
 
 def from_manifest(manifest: Manifest) -> Defaults:
@@ -31,23 +38,34 @@ def from_manifest(manifest: Manifest) -> Defaults:
         BundleError: a parameter is of the wrong type.
     """
     parameters = manifest.parameters
-    given = {name: value for name, value in parameters.items() if name in _SAMPLING}
-    if given.get("seed") == -1:
-        del given["seed"]
+    model = manifest.model("chat")
+    layers: list[tuple[Origin, Mapping[str, ParameterValue]]] = [
+        ("gguf", model.sampling if model else {}),
+        ("modelfile", {name: value for name, value in parameters.items() if (name, value) != ("seed", -1)}),
+    ]
+    given: dict[str, ParameterValue] = {}
+    origins: dict[str, Origin] = dict.fromkeys(_SAMPLING, "default")
+    for origin, layer in layers:
+        for name in _SAMPLING:
+            if name in layer:
+                given[name], origins[name] = layer[name], origin
+    template_stops = manifest.template.stops if manifest.template else []
     try:
         sampling = msgspec.convert(given, Sampling)
-        stop = msgspec.convert(_as_list(parameters.get("stop", [])), tuple[str, ...])
+        stops = msgspec.convert(_as_list(parameters.get("stop", [])), list[str])
     except msgspec.ValidationError as cause:
         raise BundleError(
             f"failed to read the parameters in bundle.json: {cause}", "build the bundle again from its Modelfile"
         ) from cause
-    template_stops = manifest.template.stops if manifest.template else []
+    ends: dict[str, Origin] = {**dict.fromkeys(template_stops, "template"), **dict.fromkeys(stops, "modelfile")}
     return Defaults(
         sampling=sampling,
-        stop=tuple(dict.fromkeys([*template_stops, *stop])),
+        stop=tuple(ends),
         max_tokens=_positive(parameters, "num_predict"),
         context_length=_positive(parameters, "num_ctx"),
         threads=_positive(parameters, "num_thread"),
+        sampling_origins=origins,
+        stop_origins=ends,
     )
 
 

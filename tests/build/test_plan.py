@@ -94,6 +94,7 @@ def test_everything_that_a_modelfile_says_is_in_the_plan(project: Project) -> No
         system="\nBe brief.\n",
         messages=[manifest.Message("user", "hi"), manifest.Message("assistant", "yo")],
         parameters={"num_ctx": 512, "stop": ["###"]},
+        specials=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         licenses=["LICENSES/model.txt", "LICENSES/model-2.txt"],
     )
 
