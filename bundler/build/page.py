@@ -10,8 +10,8 @@ from typing import Final
 
 from bundler.errors import BundleError
 from bundler.formats import pagefile
+from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Page
-from bundler.formats.modelfile import clipped
 
 NAME: Final = "page.toml"
 MAX_SIZE: Final = 1 << 16

@@ -17,8 +17,9 @@ from bundler import __version__
 from bundler.build import resolve, template
 from bundler.errors import BundleError
 from bundler.formats import gguf, vocabulary, weights
+from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message
-from bundler.formats.modelfile import Command, Modelfile, Notice, clipped
+from bundler.formats.modelfile import Command, Modelfile, Notice
 from bundler.formats.source import FileSource
 
 DATA_ALIGNMENT: Final = 32

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from bundler.errors import BundleError
-from bundler.formats.modelfile import Command, Modelfile, clipped, parse
+from bundler.formats.excerpt import clipped
+from bundler.formats.modelfile import Command, Modelfile, parse
 
 MAX_MODELFILE: Final = 16 << 20
 """Bytes of a Modelfile, its licences included."""

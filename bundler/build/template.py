@@ -6,9 +6,10 @@ There is no silent default: a model without a template is an error that lists wh
 from __future__ import annotations
 
 from bundler.formats import weights
+from bundler.formats.excerpt import clipped
 from bundler.formats.gguf import Header
 from bundler.formats.manifest import Message, Template
-from bundler.formats.modelfile import Command, Modelfile, Notice, Place, clipped
+from bundler.formats.modelfile import Command, Modelfile, Notice, Place
 from bundler.prompt import jinja
 
 _SENTINEL = "Kindly answer in seventeen words"

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from bundler.errors import BundleError
+from bundler.formats.excerpt import clipped, excerpt
 from bundler.formats.manifest import Page
-from bundler.formats.modelfile import clipped, excerpt
 
 KEYS: Final = ("greeting", "starters")
 MAX_GREETING: Final = 300

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from typing import Final
 
+from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import ParameterValue
 
 TYPES: Final[dict[str, type[int] | type[float] | type[bool] | type[str]]] = {
@@ -25,8 +27,13 @@ DEPRECATED: Final = frozenset((
 ))  # fmt: skip
 """Known to Ollama from earlier versions, and ignored."""
 
-_INT = re.compile(r"[+-]?[0-9]{1,19}")
-_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INT = re.compile(r"([+-]?)0*([0-9]{1,19})")
+_DIGITS, _HEX = r"[0-9](?:_?[0-9])*+", r"[0-9a-fA-F](?:_?[0-9a-fA-F])*+"
+_FLOAT = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_HEX_FLOAT = re.compile(rf"[+-]?0[xX](?:_?{_HEX}(?:\.(?:{_HEX})?)?|\.{_HEX})[pP][+-]?{_DIGITS}")
+_MAX_DIGITS = 400
+"""Characters of a number; no longer one means anything, and reading it would take long."""
+_SINGLE = struct.Struct("<f")
 _TRUTH = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
@@ -36,22 +43,45 @@ _TRUTH = {
 def convert(name: str, text: str) -> ParameterValue:
     """The value of parameter `name`, which is a key of `TYPES`; one stop string for `stop`.
 
+    Numbers as Go's strconv.ParseInt(…, 10, 64) and ParseFloat(…, 32) take them, hexadecimal ones and underscores
+    included; `inf` and `nan` are refused, which Ollama fails at later.
+
     Raises:
         ValueError: the text is none of that type; the message says what is needed.
     """
     kind = TYPES[name]
     if kind is int:
-        if _INT.fullmatch(text) and -(1 << 63) <= int(text) < 1 << 63:
-            return int(text)
-        raise ValueError(f'{name} needs a whole number, and "{text[:40]}" is none')
+        whole = _INT.fullmatch(text)
+        if whole and -(1 << 63) <= (value := int(whole[1] + whole[2])) < 1 << 63:
+            return value
+        raise ValueError(f'{name} needs a whole number, and "{clipped(text)}" is none')
     if kind is float:
-        if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
-            return float(text)
-        raise ValueError(f'{name} needs a number, and "{text[:40]}" is none')
+        number = _float(text)
+        if number is not None:
+            return number
+        raise ValueError(f'{name} needs a number, and "{clipped(text)}" is none')
     if kind is bool:
         if text in _TRUTH:
             return _TRUTH[text]
-        raise ValueError(f'{name} needs true or false, and "{text[:40]}" is neither')
+        raise ValueError(f'{name} needs true or false, and "{clipped(text)}" is neither')
     if not text:
         raise ValueError(f"{name} needs some text")
     return text
+
+
+def _float(text: str) -> float | None:
+    """The number that fits a 32-bit float, or None."""
+    if len(text) > _MAX_DIGITS:
+        return None
+    digits = text.replace("_", "")
+    try:
+        if _FLOAT.fullmatch(text):
+            value = float(digits)
+        elif _HEX_FLOAT.fullmatch(text):
+            value = float.fromhex(digits)
+        else:
+            return None
+        _SINGLE.pack(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None

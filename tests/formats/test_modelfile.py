@@ -167,11 +167,6 @@ def test_left_out_characters_are_told() -> None:
             "name the model's weights in a line such as: FROM ./model.gguf",
         ),
         (
-            "FROM x\nPARAMETER temprature 0.7\n",
-            'Modelfile:2:11: unknown parameter "temprature"\n  PARAMETER temprature 0.7\n            ^',
-            "did you mean temperature?",
-        ),
-        (
             "FROM x\nPARAMETER top-k 4\n",
             'Modelfile:2:11: unknown parameter "top-k"\n  PARAMETER top-k 4\n            ^',
             "did you mean top_k?",
@@ -238,7 +233,7 @@ def test_a_caret_stands_under_wide_characters_and_in_long_lines() -> None:
     assert late[2].index("^") < 102
 
 
-@pytest.mark.parametrize("value", ["inf", "nan", "1_0", "0x1p2", "1e999", "", "１"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1__0", "_1", "0x1", "0x_p1", "1e39", "1e999", "", "１", "1" * 401])
 def test_numbers_that_are_none(value: str) -> None:
     with pytest.raises(ValueError, match="needs a number"):
         parameters.convert("temperature", value)

@@ -1,0 +1,23 @@
+"""Modelfiles: bytes in, commands with their places out, and back to text.
+
+The grammar and its oddities are Ollama's (parser/parser.go); `parse` says where it differs. Knows no files and nothing
+of what a command leads to.
+"""
+
+from bundler.formats.modelfile.parse import parse
+from bundler.formats.modelfile.values import COMMANDS, Command, Instruction, Modelfile, ModelfileError, Notice, Place
+from bundler.formats.modelfile.write import write
+
+__all__ = [
+    "COMMANDS",
+    "Command",
+    "Instruction",
+    "Modelfile",
+    "ModelfileError",
+    "Notice",
+    "Place",
+    "clipped",
+    "excerpt",
+    "parse",
+    "write",
+]
