@@ -14,7 +14,8 @@ from typing import Any, Final
 from bundler.prompt.foreign import Foreign, concat
 from bundler.prompt.gotemplate.errors import FunctionError
 from bundler.prompt.gotemplate.numerals import format_float
-from bundler.prompt.gotemplate.values import ABSENT, Map, Slice, Struct, type_name
+from bundler.prompt.gotemplate.quote import REPLACEMENT
+from bundler.prompt.gotemplate.values import ABSENT, Map, Slice, Struct, is_bytes, type_name
 
 MAX_DEPTH: Final = 200
 """Values nested deeper are refused."""
@@ -53,7 +54,7 @@ def _write(pieces: list[str], value: Any, depth: int) -> None:
         pieces.append("null")
     elif isinstance(value, dict):
         _object(pieces, ((key, value[key]) for key in sorted(value)), depth)
-    elif type_name(value) == "[]uint8":
+    elif is_bytes(value):
         pieces.append(f'"{b2a_base64(bytes(value), newline=False).decode()}"')
     elif isinstance(value, list):
         _array(pieces, value, depth)
@@ -87,7 +88,7 @@ def _string(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     character = found[0]
     if "\ud800" <= character <= "\udfff":
-        return r"\ufffd"
+        return REPLACEMENT
     return _NAMED.get(character) or f"\\u{ord(character):04x}"
 
 

@@ -13,7 +13,7 @@ from bundler.prompt.foreign import Foreign, concat
 from bundler.prompt.gotemplate.errors import FunctionError
 from bundler.prompt.gotemplate.numerals import SHORTEST, format_float
 from bundler.prompt.gotemplate.quote import MAX_RUNE, can_backquote, is_print, quote, quote_rune, rune
-from bundler.prompt.gotemplate.values import ABSENT, ANY, Byte, Map, Slice, Struct, encode, type_name
+from bundler.prompt.gotemplate.values import ABSENT, ANY, Byte, Map, Slice, Struct, decode, encode, is_bytes, type_name
 
 MAX_CHARACTERS: Final = 16 << 20
 """The longest text that one call makes."""
@@ -69,6 +69,7 @@ class Printer:
             FunctionError: the whole gets too long.
         """
         self._room(len(text))
+        self._characters += len(text)
         self._pieces.append(text)
 
     def value(self, value: Any, verb: str) -> None:
@@ -251,14 +252,12 @@ class Printer:
     def _list(self, value: list[Any], verb: str, depth: int) -> None:
         if verb == "p":
             return self._hexadecimal(0, prefixed=not self.directive.sharp)
-        if (verb in "sqxX" or depth == 0) and type_name(value) == "[]uint8":
-            if verb in "sq":
-                return self._string(bytes(value).decode("utf-8", "surrogateescape"), verb)
-            if verb in "xX":
-                return self._bytes_in_hexadecimal(bytes(value), verb)
+        if verb in "sqxX" and is_bytes(value):
+            return self._string(decode(bytes(value)), verb)
         if not self.directive.sharp_v:
             return self._row("[", value, "]", lambda item: self._inner(item, verb, depth + 1))
-        self.write(type_name(value))
+        name = type_name(value)
+        self.write("[]byte" if name == "[]uint8" and depth == 0 else name)
         if isinstance(value, Slice) and value.nil:
             return self.write("(nil)")
         return self._row("{", value, "}", lambda item: self._inner(item, verb, depth + 1))
@@ -319,8 +318,7 @@ class Printer:
         return self.write(text)
 
     def _room(self, characters: int) -> None:
-        self._characters += max(characters, 0)
-        if self._characters > MAX_CHARACTERS:
+        if self._characters + characters > MAX_CHARACTERS:
             raise FunctionError(f"it makes more than {MAX_CHARACTERS} characters")
 
 

@@ -129,6 +129,13 @@ def type_name(value: Any) -> str:
     return name
 
 
+def is_bytes(value: Any) -> bool:
+    """Whether the value is a slice of bytes, by its type's name or by what it holds."""
+    if not isinstance(value, Slice):
+        return False
+    return value.type_name == "[]uint8" or (bool(value) and all(isinstance(item, Byte) for item in value))
+
+
 def is_true(value: Any) -> bool:
     """What `if` thinks of the value: false are nil, zero, and what is empty; a struct is true."""
     if value is ABSENT:
