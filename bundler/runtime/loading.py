@@ -26,6 +26,7 @@ from bundler.runtime.engine.interface import (
 from bundler.runtime.engine.runner import LlamaRunner
 from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.llama import library as llama_library
+from bundler.runtime.llama.constraints import LlamaConstraints
 from bundler.runtime.llama.context import MOST_SEQUENCES, Context
 from bundler.runtime.llama.model import Model
 
@@ -121,7 +122,12 @@ def load(
         seconds=stages.seconds,
     )
     progress(1.0, "ready")
-    return Loaded(engine=RunningEngine(runner, scheduler), vocabulary=model.vocabulary, facts=facts)
+    return Loaded(
+        engine=RunningEngine(runner, scheduler),
+        vocabulary=model.vocabulary,
+        constraints=LlamaConstraints(model),
+        facts=facts,
+    )
 
 
 def _fetch(source: WeightsRange, free: int, progress: Progress) -> bool:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from bundler.prompt.conversation import ThinkLevel
+
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -20,6 +22,10 @@ class ChatMessage(msgspec.Struct, frozen=True):
     content: str
     extra: dict[str, Any] = {}
     """Further keys that a chat template may read (tool_calls, tool_call_id, name, …)."""
+
+
+SAMPLERS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
+"""llama-server's names, in its order. Where `temperature` is not among them, tokens are drawn at 1."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +45,33 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float = 0.0
     seed: int | None = None
     """None: a new one each time."""
+    top_n_sigma: float = -1.0
+    """Standard deviations below the best logit that a token may lie; 0 or less: off."""
+    xtc_probability: float = 0.0
+    """How often the likeliest of the tokens above `xtc_threshold` are left out."""
+    xtc_threshold: float = 0.1
+    dynatemp_range: float = 0.0
+    """The temperature moves by so much with the entropy."""
+    dynatemp_exponent: float = 1.0
+    dry_multiplier: float = 0.0
+    """Weight of the penalty on repeated passages; 0: off."""
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: Literal[0, 1, 2] = 0
+    """Mirostat of this version in place of the truncating samplers."""
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    """Probability that drawn tokens are kept around; below 0: off."""
+    adaptive_decay: float = 0.9
+    min_keep: int = 0
+    """Fewest tokens that a truncating sampler leaves."""
+    samplers: tuple[str, ...] = SAMPLERS
+    """Which samplers there are, and their order."""
+    logit_bias: dict[int, float] = {}
+    """Added to the logit of a token; -inf forbids it."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +86,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Most tokens generated; None: until the model stops or the context is full."""
     template_arguments: dict[str, Any] = {}
     """Extra variables for the chat template (`chat_template_kwargs`)."""
+    tools: Sequence[dict[str, Any]] = ()
+    """This and what follows is for chats, and described in `bundler.prompt.conversation`."""
+    documents: Sequence[dict[str, Any]] = ()
+    think: bool | ThinkLevel | None = None
+    add_generation_prompt: bool = True
+    continue_final: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

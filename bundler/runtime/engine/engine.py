@@ -14,6 +14,9 @@ from bundler.errors import BundleError
 from bundler.runtime.engine.interface import EngineClosed, EngineFinish, Job
 from bundler.runtime.engine.scheduler import Piece, Scheduler, Task
 
+Outcome = int | None | BundleError
+"""Of a piece: the token drawn after it; None where it does not sample; or why none could be drawn."""
+
 
 class Runner(Protocol):
     """What computes. Used from the engine's thread alone, but for `valid` and `interrupt`."""
@@ -24,8 +27,8 @@ class Runner(Protocol):
     def begin(self, task: Task) -> None:
         """A task is about to be computed: make its sampler."""
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
-        """Compute the pieces in one batch; for each the token drawn after it, None where it does not sample.
+    def run(self, pieces: Sequence[Piece]) -> Sequence[Outcome] | None:
+        """Compute the pieces in one batch; for each what came of it.
 
         None as a whole: interrupted, and nothing has changed.
 
@@ -171,8 +174,13 @@ class RunningEngine:
         for piece, token in zip(pieces, drawn or (), strict=drawn is not None):
             self._postprocess(piece, token)
 
-    def _postprocess(self, piece: Piece, token: int | None) -> None:
+    def _postprocess(self, piece: Piece, token: Outcome) -> None:
         task = piece.task
+        if isinstance(token, BundleError):
+            with self._changed:
+                self._scheduler.give_up(piece, token.message)
+            self._finish(task, [])
+            return
         ends = token is not None and not task.job.ignore_end and self._runner.is_end(token)
         with self._changed:
             self._scheduler.advance(piece, token, ends)

@@ -9,7 +9,7 @@ Token ids in, token ids out. Text, stop strings, templates and HTTP live above; 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -42,6 +42,45 @@ It must return quickly and must not raise: hand over to another thread or event 
 """
 
 
+class Matcher(Protocol):
+    """Follows one answer through a constraint. Used from the engine's thread alone."""
+
+    def allows(self, token: int) -> bool:
+        """Whether the token may come next; an end-of-generation token, whether the answer may end here."""
+
+    def allowed(self) -> bytes:
+        """For every token of the vocabulary a byte: 0 where it may not come next.
+
+        Raises:
+            BundleError: the constraint is too complex to follow further.
+        """
+
+    def accept(self, token: int) -> None:
+        """Go on after a token that is allowed."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
+Constraint = Callable[[], Matcher]
+"""What an answer may be; each answer begins a matcher of its own."""
+
+
+class Chance(msgspec.Struct, frozen=True):
+    """How likely a token was before any sampler."""
+
+    token: int
+    probability: float
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A token that was drawn, and the likeliest ones at its place, best first."""
+
+    token: int
+    probability: float
+    likeliest: Sequence[Chance]
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Continue `prompt`."""
 
@@ -52,7 +91,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Most tokens generated; None: until the model stops or the context is full."""
     ignore_end: bool = False
     """Go on after an end-of-generation token (benchmarks)."""
+    constraint: Constraint | None = None
+    likeliest: int | None = None
+    """Tell each token's probability, and so many of the likeliest at its place; None: do not."""
     on_tokens: OnTokens
+    on_drawn: Callable[[Drawn], None] | None = None
+    """Called before `on_tokens` for each token, where probabilities are told."""
 
 
 class Overloaded(Exception):  # noqa: N818 - the state of the engine, which clients know by this word
@@ -197,9 +241,26 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """By stage: `libraries`, `prefetch`, `model`, `context`."""
 
 
+class Constraints(Protocol):
+    """Makes constraints of what clients ask for. Its methods may be called from any thread, and take a while.
+
+    Each raises a BundleError where it is given what it cannot follow.
+    """
+
+    def schema(self, schema: Any) -> Constraint:
+        """JSON that a JSON schema allows; `{}` allows any."""
+
+    def expression(self, pattern: str) -> Constraint:
+        """A text that a regular expression matches as a whole."""
+
+    def gbnf(self, text: str) -> Constraint:
+        """A text that a grammar in llama.cpp's notation allows."""
+
+
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     vocabulary: Vocabulary
+    constraints: Constraints | None = None
     facts: LoadFacts
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
+from bundler.errors import BundleError
+from bundler.runtime.engine.engine import Outcome
 from bundler.runtime.engine.scheduler import Piece, Task
+from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Batch, Context
 from bundler.runtime.llama.model import Model
 from bundler.runtime.llama.sampler import Sampler
@@ -25,11 +29,18 @@ class LlamaRunner:
     def valid(self, tokens: Sequence[int]) -> bool:
         return not tokens or (min(tokens) >= 0 and max(tokens) < self._model.vocabulary.size)
 
+    @cached_property
+    def _candidates(self) -> Candidates:
+        """Made where a job first needs them: they take 24 bytes a token of the vocabulary."""
+        return Candidates(self._model)
+
     def begin(self, task: Task) -> None:
         job = task.job
-        self._samplers[task] = Sampler(self._model, job.sampling, job.prompt, self._context_length)
+        plainly = job.constraint is None and job.likeliest is None
+        candidates = None if plainly else self._candidates
+        self._samplers[task] = Sampler(self._model, job, candidates, self._context_length)
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome] | None:
         batch = self._batch
         batch.clear()
         ends = [
@@ -38,9 +49,14 @@ class LlamaRunner:
         if not self._context.decode(batch):
             return None
         return [
-            self._samplers[piece.task].sample(self._context, end) if piece.samples else None
-            for piece, end in zip(pieces, ends, strict=True)
+            self._sample(piece.task, end) if piece.samples else None for piece, end in zip(pieces, ends, strict=True)
         ]
+
+    def _sample(self, task: Task, index: int) -> Outcome:
+        try:
+            return self._samplers[task].sample(self._context, index)
+        except BundleError as error:
+            return error
 
     def end(self, task: Task) -> None:
         self._samplers.pop(task).close()
@@ -48,5 +64,7 @@ class LlamaRunner:
     def close(self) -> None:
         for task in list(self._samplers):
             self.end(task)
+        if "_candidates" in self.__dict__:
+            self._candidates.close()
         self._context.close()
         self._model.close()

@@ -195,6 +195,12 @@ class Scheduler:
         if task.reason:
             self._release(task)
 
+    def give_up(self, piece: Piece, message: str) -> None:
+        """Note that a piece was computed, and end its task, which no token could be drawn for."""
+        self.advance(piece, None, False)
+        piece.task.reason, piece.task.error = "failed", message
+        self._release(piece.task)
+
     def fail(self, message: str) -> list[Task]:
         """End every running task, and forget what the KV cache holds: its state is unknown after a failed step."""
         failed = self.running

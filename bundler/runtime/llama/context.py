@@ -173,6 +173,10 @@ class Context:
         self.keep(sequence, 0)
         return False
 
+    def row(self, index: int) -> int:
+        """The address of the logits after batch position `index`, one float for each token of the vocabulary."""
+        return ctypes.addressof(self.model.library.binding.llama_get_logits_ith(self.pointer, index).contents)
+
     def logits(self, index: int) -> list[float]:
         """Scores of every token of the vocabulary after batch position `index`."""
         row = self.model.library.binding.llama_get_logits_ith(self.pointer, index)

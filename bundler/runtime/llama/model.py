@@ -26,20 +26,23 @@ class Model:
         *,
         mapped: bool = True,
         allocate: bool = True,
+        vocabulary_only: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load the GGUF that begins at byte `offset` of an open file; the descriptor may be closed afterwards.
 
         `mapped`: share the file's pages rather than reading them into memory. `allocate=False`: read what describes the
-        model and check that llama.cpp knows it, but no tensor. `progress` gets fractions 0..1.
+        model and check that llama.cpp knows it, but no tensor. `vocabulary_only`: nothing else is needed, so there may
+        be no tensors at all. `progress` gets fractions 0..1.
 
         Raises:
             BundleError: with what llama.cpp said.
         """
         binding = library.binding
         parameters = binding.llama_model_default_params()
-        parameters.load_mode = _LOAD_MAPPED if mapped and allocate else _LOAD_READ
+        parameters.load_mode = _LOAD_MAPPED if mapped and allocate and not vocabulary_only else _LOAD_READ
         parameters.no_alloc = not allocate
+        parameters.vocab_only = vocabulary_only
         callback = binding.llama_progress_callback(_reporter(progress))
         parameters.progress_callback = callback
         library.log.clear()
@@ -121,7 +124,7 @@ class LlamaVocabulary:
 
     def __init__(self, library: Library, pointer: object) -> None:
         self._binding = binding = library.binding
-        self._pointer = pointer
+        self.pointer = pointer
         self.size = int(binding.llama_vocab_n_tokens(pointer))
         self.bos = int(binding.llama_vocab_bos(pointer))
         self.eos = int(binding.llama_vocab_eos(pointer))
@@ -133,7 +136,7 @@ class LlamaVocabulary:
         while True:
             tokens = (ctypes.c_int32 * room)()
             count = self._binding.llama_tokenize(
-                self._pointer, data, len(data), tokens, room, add_special, parse_special
+                self.pointer, data, len(data), tokens, room, add_special, parse_special
             )
             if count >= 0:
                 return tokens[:count]
@@ -145,7 +148,7 @@ class LlamaVocabulary:
         room = _SPECIAL_PIECE_BYTES
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = self._binding.llama_token_to_piece(self._pointer, token, buffer, room, 0, special)
+            count = self._binding.llama_token_to_piece(self.pointer, token, buffer, room, 0, special)
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
@@ -155,7 +158,7 @@ class LlamaVocabulary:
         return max((len(self.piece(token, special=True)) for token in range(self.size)), default=0)
 
     def is_end(self, token: int) -> bool:
-        return bool(self._binding.llama_vocab_is_eog(self._pointer, token))
+        return bool(self._binding.llama_vocab_is_eog(self.pointer, token))
 
 
 def _reporter(progress: Callable[[float], None] | None) -> Callable[[float, object], bool]:

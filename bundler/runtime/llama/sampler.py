@@ -1,68 +1,58 @@
-"""The choice of the next token: llama.cpp's sampler chain, one for each running job."""
+"""The choice of the next token of one job: llama.cpp's chain, a constraint, and probabilities where asked for."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-
+from bundler.runtime.engine.interface import Chance, Drawn, Job
+from bundler.runtime.llama import chain
+from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Context
 from bundler.runtime.llama.model import Model
-from bundler.runtime.request import Sampling
-
-_SEED_MASK = 0x7FFFFFFF
 
 
 class Sampler:
-    """penalties -> top_k -> typical_p -> top_p -> min_p -> temperature -> draw; at temperature 0 penalties -> best."""
+    """Draws the tokens of a job.
 
-    def __init__(self, model: Model, sampling: Sampling, prompt: Sequence[int], context_length: int) -> None:
-        """`prompt`: penalties look back on its end. No seed, or a negative one: a new one each time."""
+    A constrained token is drawn as if there were no constraint and then checked: nearly always it is allowed. Only
+    where it is not, it is drawn again among the allowed ones.
+    """
+
+    def __init__(self, model: Model, job: Job, candidates: Candidates | None, context_length: int) -> None:
+        """`candidates`, which the samplers of one thread share, are needed for a constraint and for probabilities."""
         self._binding = binding = model.library.binding
-        chain_parameters = binding.llama_sampler_chain_default_params()
-        chain_parameters.no_perf = True
-        self._chain = binding.llama_sampler_chain_init(chain_parameters)
-        size = model.vocabulary.size
-        back = context_length if sampling.repeat_last_n < 0 else sampling.repeat_last_n
-        penalised = (
-            sampling.repeat_penalty != 1.0 or sampling.presence_penalty != 0.0 or sampling.frequency_penalty != 0.0
-        )
-        stages = []
-        if back > 0 and penalised and sampling.repeat_penalty > 0:
-            stages.append(
-                binding.llama_sampler_init_penalties(
-                    size, back, sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty
-                )
-            )
-        if sampling.temperature <= 0:
-            stages.append(binding.llama_sampler_init_greedy())
-        else:
-            if 0 < sampling.top_k < size:
-                stages.append(binding.llama_sampler_init_top_k(sampling.top_k))
-            if sampling.typical_p < 1.0:
-                stages.append(binding.llama_sampler_init_typical(sampling.typical_p, 1))
-            if sampling.top_p < 1.0:
-                stages.append(binding.llama_sampler_init_top_p(sampling.top_p, 1))
-            if sampling.min_p > 0.0:
-                stages.append(binding.llama_sampler_init_min_p(sampling.min_p, 1))
-            stages.append(binding.llama_sampler_init_temp(sampling.temperature))
-            stages.append(binding.llama_sampler_init_dist(_seed(sampling.seed)))
-        for stage in stages:
-            binding.llama_sampler_chain_add(self._chain, stage)
-        if back > 0 and penalised:
-            for token in prompt[-back:]:
-                binding.llama_sampler_accept(self._chain, token)
+        self._candidates = candidates
+        self._job = job
+        self._matcher = job.constraint() if job.constraint else None
+        self._chain = chain.build(model, job.sampling, job.prompt, context_length)
         self._sample = binding.llama_sampler_sample
 
     def sample(self, context: Context, index: int) -> int:
-        """Draw the token after batch position `index` of the last decode, and remember it for the penalties."""
-        return int(self._sample(self._chain, context.pointer, index))
+        """Draw the token after batch position `index` of the last decode, and remember it.
+
+        Raises:
+            BundleError: the constraint cannot be followed further.
+        """
+        candidates, matcher = self._candidates, self._matcher
+        if candidates is None:
+            return int(self._sample(self._chain, context.pointer, index))
+        row = context.row(index)
+        candidates.fill(row)
+        token = candidates.draw(self._chain)
+        if matcher is not None:
+            if not matcher.allows(token):
+                candidates.fill(row, matcher.allowed())
+                token = candidates.draw(self._chain)
+            matcher.accept(token)
+        self._binding.llama_sampler_accept(self._chain, token)
+        if self._job.likeliest is not None and self._job.on_drawn is not None:
+            candidates.fill(row)
+            own, likeliest = candidates.probabilities(token, self._job.likeliest)
+            self._job.on_drawn(Drawn(token, own, [Chance(*each) for each in likeliest]))
+        return token
 
     def close(self) -> None:
         if self._chain:
             self._binding.llama_sampler_free(self._chain)
             self._chain = None
-
-
-def _seed(given: int | None) -> int:
-    """32 bits, never the one that llama.cpp reads as `random`."""
-    return (int.from_bytes(os.urandom(4)) if given is None or given < 0 else given) & _SEED_MASK
+        if self._matcher is not None:
+            self._matcher.close()
+            self._matcher = None
