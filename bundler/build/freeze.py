@@ -144,6 +144,7 @@ def _arguments(tree: Path, work: Path) -> list[str]:
         *("--collect-submodules", "bundler.runtime", "--collect-submodules", "bundler.prompt"),
         *(f"--hidden-import=llama_cpp.{name.removesuffix('.py')}" for name in BINDING),
         *((f"--add-data={packaged}{separator}bundler/_data",) if packaged.exists() else ()),
+        "--copy-metadata=llguidance",  # it asks for its own version when it is imported
         *(f"--exclude-module={name}" for name in EXCLUDED),
         str(tree / "entry" / "bundle_runtime.py"),
     ]
