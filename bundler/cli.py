@@ -15,10 +15,11 @@ import msgspec
 from click.shell_completion import get_completion_class
 
 from bundler import __version__
+from bundler.cli_modelfile import modelfile
 from bundler.cli_runtime import runtime
 from bundler.errors import BundleError
 from bundler.formats.targets import TARGETS
-from bundler.terminal import human_size, progress
+from bundler.terminal import human_size, progress, show, warn
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _BUNDLE = click.argument("file", type=click.Path(path_type=Path))
@@ -82,7 +83,7 @@ def build(
         external_weights=external_weights,
         page=page,
         progress=progress(quiet=quiet or as_json),
-        warn=_warn,
+        warn=warn,
     )
     written = built.written
     if as_json:
@@ -121,33 +122,33 @@ def inspect(file: Path, as_json: bool) -> None:
         facts: dict[str, Any] = msgspec.to_builtins(manifest)
         click.echo(json.dumps({"path": str(file), "size": size, "manifest_sha256": archive.manifest_sha256, **facts}))
         return
-    _show(f"{manifest.name}  {human_size(size)}  built by bundle {manifest.bundler}, format {manifest.format}")
-    _show(f"manifest  sha256:{archive.manifest_sha256}")
+    show(f"{manifest.name}  {human_size(size)}  built by bundle {manifest.bundler}, format {manifest.format}")
+    show(f"manifest  sha256:{archive.manifest_sha256}")
     for target, parts in manifest.runtime.items():
-        _show(
+        show(
             f"runtime   {target}: {', '.join(parts.parts)} (llama-cpp-python {parts.llama_cpp}, pack {parts.pack[:12]})"
         )
     for model in manifest.models:
         facts_line = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
         facts_line += [f"trained context {model.context_length}"] if model.context_length else []
-        _show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
+        show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
     if manifest.template:
-        _show(f"template  {manifest.template.kind}: {manifest.template.reason}")
-        _show(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
+        show(f"template  {manifest.template.kind}: {manifest.template.reason}")
+        show(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
     if manifest.system is not None:
-        _show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
+        show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
     for message in manifest.messages:
-        _show(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
+        show(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
     if manifest.page:
-        _show(f"greeting  {json.dumps(manifest.page.greeting, ensure_ascii=False)}")
+        show(f"greeting  {json.dumps(manifest.page.greeting, ensure_ascii=False)}")
         for question in manifest.page.starters:
-            _show(f"starter   {json.dumps(question, ensure_ascii=False)}")
+            show(f"starter   {json.dumps(question, ensure_ascii=False)}")
     for key, value in manifest.parameters.items():
-        _show(f"parameter {key} {json.dumps(value)}")
-    _show("members")
+        show(f"parameter {key} {json.dumps(value)}")
+    show("members")
     width = max(len(entry.name) for entry in archive.entries.values())
     for entry in archive.entries.values():
-        _show(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
+        show(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
 
 
 @command.command()
@@ -216,15 +217,7 @@ def _as_command(path: Path) -> str:
     return text if "/" in text else f"./{text}"
 
 
-def _show(line: str) -> None:
-    """A line with a downloaded bundle's own words, which shall not steer the terminal."""
-    click.echo("".join(char if char.isprintable() else "�" for char in line))
-
-
-def _warn(message: str) -> None:
-    click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)
-
-
+command.add_command(modelfile)
 command.add_command(runtime)
 
 

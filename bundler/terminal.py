@@ -1,4 +1,4 @@
-"""What the `bundle` command shows while it works: progress bars on a terminal, nothing elsewhere.
+"""What the `bundle` command shows: progress bars while it works on a terminal, warnings, lines of foreign text.
 
 Draws what `bundler.build.progress` tells, on stderr, so that stdout stays for results. Respects NO_COLOR through rich.
 """
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -90,3 +91,13 @@ def human_size(count: int) -> str:
         value /= 1024
         units.pop(0)
     return f"{count} B" if units[0] == "B" else f"{value:.3g} {units[0]}"
+
+
+def show(line: str) -> None:
+    """Print a line with words of a file that somebody else made, which shall not steer the terminal."""
+    click.echo("".join(char if char.isprintable() else "�" for char in line))
+
+
+def warn(message: str) -> None:
+    """Tell of a doubt on stderr."""
+    click.echo(f"{click.style('warning:', fg='yellow')} {message}", err=True)

@@ -12,14 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 from bundler.build.output import OutputFile
 from bundler.build.progress import Progress
 from bundler.errors import BundleError
 from bundler.formats.container import MANIFEST, Archive, Entry, read_archive
 from bundler.formats.manifest import Manifest
-from bundler.formats.source import FileSource, Source, chunks
+from bundler.formats.modelfile import MAX_SIZE, Modelfile, parse
+from bundler.formats.source import BytesSource, FileSource, Source, chunks
 from bundler.formats.verification import Report, check_file, read_manifest, verify
+
+MODELFILE: Final = "Modelfile"
+"""The member with the Modelfile that a bundle was built from."""
+
+_PROGRAMS: Final = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"PK\x03\x04")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,30 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
             archive = read_archive(source)
             manifest = read_manifest(source, archive)
         yield Bundle(path, source, archive, manifest)
+
+
+def may_be_bundle(path: Path) -> bool:
+    """Whether the file begins as a program of some system or a ZIP archive; false where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(_PROGRAMS)
+    except (OSError, ValueError):
+        return False
+
+
+def read_modelfile(path: Path) -> Modelfile:
+    """The Modelfile inside a bundle, its FROM naming the member that holds the weights.
+
+    Raises:
+        BundleError: the file is no bundle, or its Modelfile is missing, damaged or not understood.
+    """
+    with open_bundle(path) as bundle:
+        entry = _entry(bundle, MODELFILE)
+        digests = {member.name: member.sha256 for member in bundle.manifest.members}
+        data = bundle.source.read_at(entry.offset, min(entry.size, MAX_SIZE))
+        with _named(path, MODELFILE):
+            check_file(BytesSource(data), entry.size, digests.get(MODELFILE, ""))
+        return parse(data, f"{path}, member {MODELFILE}")
 
 
 def verify_bundle(path: Path, progress: Progress) -> Report:

@@ -13,10 +13,7 @@ from typing import Final
 
 from bundler.errors import BundleError
 from bundler.formats.excerpt import clipped
-from bundler.formats.modelfile import Command, Modelfile, parse
-
-MAX_MODELFILE: Final = 16 << 20
-"""Bytes of a Modelfile, its licences included."""
+from bundler.formats.modelfile import MAX_SIZE, Command, Modelfile, parse
 
 _READABLE = "check the path and its permissions"
 _MODEL_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)*(:[\w.-]+)?")
@@ -47,7 +44,7 @@ def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
     shown = clipped(str(path), 1000)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_MODELFILE + 1)
+            data = file.read(MAX_SIZE + 1)
     except FileNotFoundError as cause:
         raise BundleError(f"failed to read Modelfile: there is no {shown}", _near(path)) from cause
     except (OSError, ValueError) as cause:
@@ -57,9 +54,9 @@ def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
             f"failed to read Modelfile {shown}: it is a GGUF model",
             f"write a Modelfile with the line: FROM {path.name}",
         )
-    if len(data) > MAX_MODELFILE:
+    if len(data) > MAX_SIZE:
         raise BundleError(
-            f"failed to read Modelfile {shown}: it is larger than {MAX_MODELFILE >> 20} MiB", "give a Modelfile"
+            f"failed to read Modelfile {shown}: it is larger than {MAX_SIZE >> 20} MiB", "give a Modelfile"
         )
     return path, parse(data, shown)
 

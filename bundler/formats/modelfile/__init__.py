@@ -5,19 +5,27 @@ of what a command leads to.
 """
 
 from bundler.formats.modelfile.parse import parse
-from bundler.formats.modelfile.values import COMMANDS, Command, Instruction, Modelfile, ModelfileError, Notice, Place
+from bundler.formats.modelfile.values import (
+    COMMANDS,
+    MAX_SIZE,
+    Command,
+    Instruction,
+    Modelfile,
+    ModelfileError,
+    Notice,
+    Place,
+)
 from bundler.formats.modelfile.write import write
 
 __all__ = [
     "COMMANDS",
+    "MAX_SIZE",
     "Command",
     "Instruction",
     "Modelfile",
     "ModelfileError",
     "Notice",
     "Place",
-    "clipped",
-    "excerpt",
     "parse",
     "write",
 ]

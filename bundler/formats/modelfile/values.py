@@ -19,6 +19,8 @@ COMMANDS: Final = (
     "requires",
 )  # fmt: skip
 ROLES: Final = ("system", "user", "assistant")
+MAX_SIZE: Final = 16 << 20
+"""Bytes of a Modelfile, its licences included."""
 BLANKS: Final = " \t"
 NEWLINES: Final = "\r\n"
 
@@ -113,6 +115,20 @@ class Modelfile:
     def place(self, offset: int) -> Place:
         line = bisect_right(self._lines, offset)
         return Place(line, offset - self._lines[line - 1] + 1)
+
+    def place_within(self, command: Command, offset: int) -> Place:
+        """Where the character at `offset` of a command's value stands; its end for offsets beyond the value."""
+        start, end = command.span
+        kept = [at for at in range(start, end) if is_kept(self.text[at]) or self.text[at] in NEWLINES]
+        raw = "".join(self.text[at] for at in kept)
+        blank = len(raw) - len(raw.lstrip(BLANKS + NEWLINES))
+        quote = (len(raw.strip(BLANKS + NEWLINES)) - len(command.value)) // 2
+        first = blank + quote
+        return self.place(kept[first + offset] if first + offset < len(kept) else end)
+
+    def warning(self, notice: Notice) -> str:
+        """A notice as one line that begins with file, line and column."""
+        return f"{self.path}:{notice.place.line}:{notice.place.column}: {notice.text}"
 
     def error(self, place: Place, cause: str, hint: str = "") -> ModelfileError:
         """An error that shows the line and points at the place."""
