@@ -1,4 +1,4 @@
-"""Which tokens of a GGUF's vocabulary control the model, by their spellings.
+"""Which tokens of a GGUF's vocabulary control the model, and which of them end an answer, by their spellings.
 
 Reads a `gguf.Header`. Follows llama.cpp (src/llama-vocab.cpp), which also takes some tokens for control tokens by name
 alone, whatever type the file gives them.
@@ -7,18 +7,21 @@ alone, whatever type the file gives them.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
+from bundler.formats import weights
 from bundler.formats.gguf import Header
 
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 
-_BY_NAME: Final = frozenset((
-    # the end of a turn, of a message, of the text
+_ENDS_BY_NAME: Final = frozenset((
     "</s>", "<eos>", "<EOT>", "_<EOT>", "[EOS]", "[EOT]", "[e~[", "<|end|>", "<|endoftext|>", "<|end_of_text|>",
     "<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<end_of_utterance>", "<turn|>",
     "<｜end▁of▁sentence｜>", "<|call|>", "<|calls|>", "<|flush|>", "<|return|>", "<|tool_response>",
+))  # fmt: skip
+_BY_NAME: Final = frozenset((
     # filling in the middle
     "<PRE>", "▁<PRE>", "<fim-prefix>", "<fim_prefix>", "<|fim_prefix|>", "<|code_prefix|>", "<|prefix|>",
     "<｜fim▁begin｜>", "<SUF>", "▁<SUF>", "<fim-suffix>", "<fim_suffix>", "<|fim_suffix|>", "<|code_suffix|>",
@@ -27,7 +30,9 @@ _BY_NAME: Final = frozenset((
     "<REPO>", "<fim-repo>", "<reponame>", "<|fim_repo|>", "<|repo_name|>", "<|file_sep|>",
     # the frame of a message
     "<|start|>", "<|channel|>", "<|constrain|>", "<|message|>",
-))  # fmt: skip
+)) | _ENDS_BY_NAME  # fmt: skip
+_PLAIN_END: Final = frozenset(("<|tool_response>", "<|plamo:eos|>"))
+"""Where one of these is, `</s>` is HTML."""
 _LOOKS_LIKE_CONTROL: Final = re.compile(r"<[|｜].+>|<.+[|｜]>", re.DOTALL)
 
 
@@ -50,4 +55,14 @@ def control_tokens(header: Header) -> list[str]:
             looks = kind == _USER_DEFINED and _LOOKS_LIKE_CONTROL.fullmatch(text)
             if looks or kind in (_CONTROL, _UNKNOWN) or text in _BY_NAME:
                 found.append(text)
+    if not _PLAIN_END.isdisjoint(found):
+        found = [text for text in found if text != "</s>"]
     return list(dict.fromkeys(found))
+
+
+def end_tokens(header: Header, control: Iterable[str]) -> frozenset[str]:
+    """The spellings of the tokens at which llama.cpp ends an answer; `control` are the vocabulary's control tokens."""
+    named = (weights.eos_token(header), weights.eot_token(header), weights.eom_token(header))
+    ends = _ENDS_BY_NAME.intersection(control) | {token for token in named if token}
+    # What these models write before they call a tool or answer ends with <|end|> (llama-vocab.cpp).
+    return ends - {"<|end|>"} if {"<|return|>", "<|call|>"} <= ends or {"<|calls|>", "<|flush|>"} <= ends else ends

@@ -5,13 +5,16 @@ Applies the Modelfile's SYSTEM and MESSAGEs, the template, and the tokenizer. Kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Template
+from bundler.prompt.conversation import Conversation, Rendered
+from bundler.prompt.messages import with_own
+from bundler.prompt.specials import Specials
 from bundler.runtime.engine.interface import PromptTooLong, Vocabulary
-from bundler.runtime.request import ChatMessage, Request
+from bundler.runtime.request import Request
+from bundler.runtime.tokenizing import tokenize
 
 _UNSUSPECTED_BYTES = 64
 """Bytes per token of context that a prompt may have without anybody looking for the longest token."""
@@ -22,9 +25,8 @@ class Prompter:
     """Prompts for the model of one bundle."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._template = manifest.template
-        self._system = manifest.system
-        self._history = [ChatMessage(message.role, message.content) for message in manifest.messages]
+        self._manifest = manifest
+        self._history = [{"role": message.role, "content": message.content} for message in manifest.messages]
 
     def prepare(self) -> None:
         """Compile the template, so that the first request need not.
@@ -32,11 +34,23 @@ class Prompter:
         Raises:
             BundleError: it is no valid template.
         """
-        if self._template is not None:
+        if self._manifest.template is not None:
             from bundler.prompt import jinja  # 0.04 s, which commands without a prompt do not pay
 
-            _require_jinja(self._template)
-            jinja.check(self._template.text)
+            _require_jinja(self._manifest.template)
+            jinja.check(self._manifest.template.text)
+
+    def render(self, request: Request) -> Rendered:
+        """The prompt of a chat, or of a completion, as text.
+
+        Raises:
+            BundleError: there is no template for a chat, it refuses the messages, or the prompt is token ids.
+        """
+        if request.messages is not None:
+            return self._chat(request)
+        if isinstance(request.prompt, str):
+            return Rendered(request.prompt)
+        raise BundleError("failed to render the prompt: it is given as token ids")
 
     def tokens(self, request: Request, vocabulary: Vocabulary, context_length: int) -> list[int]:
         """The prompt of `request` as token ids, beginning with one BOS token where the model wants it.
@@ -46,44 +60,59 @@ class Prompter:
                 long are found out by the engine, which counts.)
             BundleError: there is no template for a chat, it refuses the messages, or the prompt is empty.
         """
-        if request.messages is not None:
-            text = self._render(request)
-        elif isinstance(request.prompt, str):
-            text = request.prompt
-        else:
-            return _checked(list(request.prompt or ()), vocabulary)
-        _require_possible(text, vocabulary, context_length)
-        tokens = vocabulary.tokenize(text, add_special=False, parse_special=True)
-        if vocabulary.add_bos and vocabulary.bos >= 0 and tokens[:1] != [vocabulary.bos]:
-            tokens.insert(0, vocabulary.bos)
-        return _checked(tokens, vocabulary)
+        if request.prompt is not None and not isinstance(request.prompt, str):
+            return _checked(list(request.prompt), vocabulary)
+        rendered = self.render(request)
+        _require_possible(rendered.text, vocabulary, context_length)
+        return _checked(ids(rendered, self._specials, vocabulary), vocabulary)
 
-    def conversation(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """The messages with those of the Modelfile.
+    @cached_property
+    def _specials(self) -> Specials:
+        return Specials(self._manifest.specials)
 
-        SYSTEM holds unless the request brings a system message of its own; MESSAGEs come before the request's. System
-        messages that a request begins with stay in front of them, where templates expect such messages.
-        """
-        own = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
-        system = list(messages[:own])
-        if self._system and not any(message.role == "system" for message in messages):
-            system = [ChatMessage("system", self._system)]
-        return [*system, *self._history, *messages[own:]]
-
-    def _render(self, request: Request) -> str:
-        from bundler.prompt import jinja
-
-        if self._template is None:
+    def _chat(self, request: Request) -> Rendered:
+        template = self._manifest.template
+        if template is None:
             raise BundleError("failed to render the messages: this model has no chat template", "use /v1/completions")
-        _require_jinja(self._template)
         taken = sorted(_RESERVED & request.template_arguments.keys())
         if taken:
             raise BundleError(f"failed to render the messages: the template argument {taken[0]} is set by the server")
-        messages: list[dict[str, Any]] = [
-            {**message.extra, "role": message.role, "content": message.content}
-            for message in self.conversation(request.messages or ())
+        given = [
+            {**message.extra, "role": message.role, "content": message.content} for message in request.messages or ()
         ]
-        return jinja.render(self._template, messages, **request.template_arguments)
+        conversation = Conversation(
+            messages=with_own(given, self._manifest.system, self._history),
+            tools=request.tools,
+            documents=request.documents,
+            think=request.think,
+            arguments=request.template_arguments,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final=request.continue_final,
+        )
+        return _rendered(template, conversation)
+
+
+def ids(prompt: Rendered, specials: Specials, vocabulary: Vocabulary) -> list[int]:
+    """The token ids of a prompt, beginning with one BOS token where the model wants it."""
+    tokens = tokenize(prompt, specials, vocabulary)
+    if vocabulary.add_bos and vocabulary.bos >= 0 and tokens[:1] != [vocabulary.bos]:
+        tokens.insert(0, vocabulary.bos)
+    return tokens
+
+
+def _rendered(template: Template, conversation: Conversation) -> Rendered:
+    from bundler.prompt import jinja
+
+    _require_jinja(template)
+    text = jinja.render(
+        template,
+        conversation.messages,
+        conversation.add_generation_prompt,
+        tools=conversation.tools or None,
+        documents=conversation.documents or None,
+        **conversation.arguments,
+    )
+    return Rendered(text)
 
 
 def _require_jinja(template: Template) -> None:

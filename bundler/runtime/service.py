@@ -94,6 +94,14 @@ class Service:
         finally:
             accepted.cancel()
 
+    async def render(self, request: Request) -> str:
+        """The prompt of a request as text; needs no model.
+
+        Raises:
+            BundleError: see `Prompter.render`.
+        """
+        return (await asyncio.to_thread(self._prompter.render, request)).text
+
     async def close(self) -> None:
         """Cancel every answer and free the model. Answers under way end with `Finished("cancelled")`.
 

@@ -28,6 +28,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
         ("an empty one as llama.cpp names it", ["a", ""], [NORMAL, CONTROL], ["[EMPTY_1]"]),
         ("each once", ["<s>", "<s>"], [CONTROL, CONTROL], ["<s>"]),
         ("fewer types than tokens", ["a", "<x>", "</s>"], [NORMAL], ["</s>"]),
+        ("HTML beside another end", ["</s>", "<|tool_response>"], [NORMAL, CONTROL], ["<|tool_response>"]),
         ("none at all", [], None, []),
     ],
 )

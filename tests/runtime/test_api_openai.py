@@ -250,7 +250,7 @@ ERRORS: list[tuple[str, Any, int, str | None, str | None, str]] = [
     ),
     (
         CHAT,
-        HELLO | {"tools": [{"type": "function"}]},
+        HELLO | {"tools": [{"type": "function", "function": {"name": "clock"}}]},
         400,
         "tools",
         "unsupported_parameter",

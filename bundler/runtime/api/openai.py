@@ -16,9 +16,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bundler.runtime.api.conversing import rendered
 from bundler.runtime.api.errors import ApiError, from_failed
 from bundler.runtime.api.http import EventStream, json_response, read_json, unless_gone
-from bundler.runtime.api.openai_requests import ChatCompletion, Completion, chat_request, completion_request
+from bundler.runtime.api.openai_bodies import ChatCompletion, Completion
+from bundler.runtime.api.openai_requests import chat_request, completion_request
 from bundler.runtime.request import Delta, Event, Failed, Finished, Request, Usage
 from bundler.runtime.service import Service
 
@@ -66,7 +68,10 @@ class OpenAI:
     async def _chat(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
         self._check_model(body.model)
-        return await self._respond(request, "chat", body, chat_request(body, self._service.defaults))
+        asked = chat_request(body, self._service.defaults)
+        if body.render_only:
+            return json_response(_Shape("chat", self._service.name).rendered(await rendered(self._service, asked)))
+        return await self._respond(request, "chat", body, asked)
 
     async def _text(self, request: HttpRequest) -> Response:
         body = await read_json(request, _TEXT)
@@ -112,6 +117,11 @@ class _Shape:
             "choices": [{"index": 0, **choice, "logprobs": None, "finish_reason": finish.reason}],
             "usage": _usage(finish.usage),
         }
+
+    def rendered(self, prompt: str) -> dict[str, Any]:
+        """Ollama's answer to `_debug_render_only`, within an answer that has no choices."""
+        shown = {"rendered_template": prompt, "image_count": 0}
+        return {**self._head("chat.completion"), "choices": [], "_debug_info": shown}
 
     def chunk(self, delta: dict[str, str], finish_reason: str | None, *, usage: bool) -> dict[str, Any]:
         content: dict[str, Any] = {"delta": delta} if self._chat else {"text": delta.get("content", "")}
