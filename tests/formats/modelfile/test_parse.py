@@ -128,6 +128,35 @@ def test_deprecated_parameters_are_told_and_ignored(name: str) -> None:
     assert found.notices == [(Place(2, 11), f"parameter {name} is deprecated and ignored")]
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("temprature", "; did you mean temperature?"), ("TOP_K", "; did you mean top_k?"), ("x" * 70, "")],
+)
+def test_unknown_parameters_are_told_and_ignored(name: str, advice: str) -> None:
+    found = read(f"FROM x\nPARAMETER {name} whatever\n")
+    assert found.parameters() == {}
+    shown = name if len(name) <= 60 else name[:60] + "…"
+    assert found.notices == [(Place(2, 11), f'unknown parameter "{shown}" is ignored{advice}')]
+
+
+@pytest.mark.parametrize("version", ["0", "0.14", "0.14.0", "v1.2.3", "1.0.0-rc.1+build.05", "1.0.0--", "1.0.0+a"])
+def test_versions(version: str) -> None:
+    assert read(f"FROM x\nREQUIRES {version}").commands[1].value == version
+
+
+@pytest.mark.parametrize(
+    "version", ["", "x", "vv1", "V1", "01", "1.", "1.2.3.4", "1-rc", "1.0.0-01", "1.0.0-", "1.0.0+"]
+)
+def test_versions_that_are_none(version: str) -> None:
+    with pytest.raises(ModelfileError) as caught:
+        read(f'FROM x\nREQUIRES "{version}"\n')
+    assert caught.value.message == (
+        f'failed to read Modelfile: Modelfile:2:10: REQUIRES needs a semantic version, and "{version}" is none\n'
+        f'  REQUIRES "{version}"\n           ^'
+    )
+    assert caught.value.hint == "write it on one line, such as: REQUIRES 0.14.0"
+
+
 def test_left_out_characters_are_told() -> None:
     found = read("FROM x\nSYSTEM a\u200db\u3000c\u200d\n")
     assert found.notices == [(Place(2, 9), "3 characters of SYSTEM that do not print are left out (U+200D, U+3000)")]
@@ -165,6 +194,21 @@ def test_left_out_characters_are_told() -> None:
             "# nothing\n",
             "Modelfile:2:1: there is no FROM\n\n  ^",
             "name the model's weights in a line such as: FROM ./model.gguf",
+        ),
+        (
+            "FROM x\nDRAFT \n",
+            "Modelfile:2:7: DRAFT has no value\n  DRAFT\n        ^",
+            "write it on one line, such as: DRAFT ./draft.gguf",
+        ),
+        (
+            'FROM x\nADAPTER ""\n',
+            'Modelfile:2:9: ADAPTER has no value\n  ADAPTER ""\n          ^',
+            "write it on one line, such as: ADAPTER ./adapter.gguf",
+        ),
+        (
+            "F\0R\0O\0M\0 \0x\0",
+            "Modelfile:1:1: there are zero bytes between the letters\n  F R O M   x\n  ^",
+            "save the file as UTF-8",
         ),
         (
             "FROM x\nPARAMETER top-k 4\n",
@@ -233,18 +277,6 @@ def test_a_caret_stands_under_wide_characters_and_in_long_lines() -> None:
     assert late[2].index("^") < 102
 
 
-@pytest.mark.parametrize("value", ["inf", "nan", "1__0", "_1", "0x1", "0x_p1", "1e39", "1e999", "", "１", "1" * 401])
-def test_numbers_that_are_none(value: str) -> None:
-    with pytest.raises(ValueError, match="needs a number"):
-        parameters.convert("temperature", value)
-
-
-@pytest.mark.parametrize("value", ["1.0", "1_0", "9223372036854775808", "9" * 5000, "", "１", "--1"])
-def test_whole_numbers_that_are_none(value: str) -> None:
-    with pytest.raises(ValueError, match="needs a whole number"):
-        parameters.convert("num_ctx", value)
-
-
 def test_an_empty_stop_is_refused() -> None:
     with pytest.raises(ModelfileError, match="stop needs some text"):
         read('FROM x\nPARAMETER stop ""')
@@ -291,3 +323,20 @@ def test_any_words_give_commands_or_one_error(words: list[str]) -> None:
 def test_quoted_text_comes_back_to_the_byte(text: str) -> None:
     assume('"""' not in text and not text.endswith('"'))
     assert only(f'SYSTEM """{text}"""') == text
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "place"),
+    [
+        ("TEMPLATE abc", 2, (2, 12)),
+        ('TEMPLATE "abc"', 2, (2, 13)),
+        ('TEMPLATE  """abc\r\ndef"""', 5, (3, 1)),
+        ('TEMPLATE """abc\ndef"""', 6, (3, 3)),
+        ("TEMPLATE a\u200db", 1, (2, 12)),
+        ("TEMPLATE \u200d abc", 0, (2, 12)),
+        ('TEMPLATE "abc"', 9, (2, 15)),
+    ],
+)
+def test_places_within_a_value(text: str, offset: int, place: tuple[int, int]) -> None:
+    modelfile = parse(f"FROM a.gguf\n{text}\n".encode())
+    assert modelfile.place_within(modelfile.commands[1], offset) == place
