@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from bundler.build import modelfolder
 from bundler.errors import BundleError
 from bundler.formats.excerpt import clipped
 from bundler.formats.modelfile import MAX_SIZE, Command, Modelfile, parse
@@ -54,6 +55,9 @@ def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
             f"failed to read Modelfile {shown}: it is a GGUF model",
             f"write a Modelfile with the line: FROM {path.name}",
         )
+    format_name = _other_format(data)
+    if format_name:
+        raise BundleError(f"failed to read Modelfile {shown}: it looks like {format_name}", "give a Modelfile")
     if len(data) > MAX_SIZE:
         raise BundleError(
             f"failed to read Modelfile {shown}: it is larger than {MAX_SIZE >> 20} MiB", "give a Modelfile"
@@ -62,16 +66,17 @@ def read_modelfile(argument: Path) -> tuple[Path, Modelfile]:
 
 
 def weights_file(modelfile: Modelfile, command: Command, folder: Path) -> Path:
-    """The GGUF file that a FROM names, relative to `folder`.
+    """The GGUF file that a FROM names, relative to `folder`: the file itself, or a folder that holds no other weights.
 
     Raises:
-        ModelfileError: there is no such file, it cannot be read, or it is no GGUF.
+        ModelfileError: there is no such file, it cannot be read, it is no GGUF or a folder's weights are not one GGUF.
     """
     place, value = command.value_place, clipped(command.value)
     path = _expand(modelfile, command, folder)
     try:
         if path.is_dir():
-            raise modelfile.error(place, f"{value} is a folder", _present(path))
+            path = _only_gguf(modelfile, command, path)
+            value = clipped(str(Path(command.value, path.name)))
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise modelfile.error(place, f"{value} is a device, a pipe or a socket", "give a path to a .gguf")
         with path.open("rb") as file:
@@ -91,13 +96,50 @@ def weights_file(modelfile: Modelfile, command: Command, folder: Path) -> Path:
     return path
 
 
+def check_drafts(modelfile: Modelfile, folder: Path) -> None:
+    """Check that no DRAFT names what a FROM names.
+
+    Raises:
+        ModelfileError: one does.
+    """
+    models = {os.path.realpath(_expand(modelfile, command, folder)) for command in modelfile.all("from")}
+    for command in modelfile.all("draft"):
+        if os.path.realpath(_expand(modelfile, command, folder)) in models:
+            raise modelfile.error(
+                command.value_place,
+                f"DRAFT names the same file as FROM: {clipped(command.value)}",
+                "name a smaller model with the same vocabulary, or leave DRAFT out",
+            )
+
+
+def _only_gguf(modelfile: Modelfile, command: Command, folder: Path) -> Path:
+    """The one GGUF in a folder."""
+    place, value = command.value_place, clipped(command.value)
+    pattern, files = modelfolder.find(folder)
+    if not files:
+        raise modelfile.error(place, f"{value} is a folder without weights", "give a path to a .gguf")
+    if pattern not in modelfolder.GGUF_CLASSES:
+        converted = "convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF"
+        hint = _present(folder, converted)
+        raise modelfile.error(place, f"{value} is a folder with weights in another format ({pattern})", hint)
+    if len(files) > 1:
+        raise modelfile.error(place, f"{value} is a folder with {len(files)} files {pattern}", _present(folder))
+    if modelfolder.leads_out(files[0]):
+        raise modelfile.error(
+            place,
+            f"{clipped(files[0].name)} in {value} is a link that leads out of the folder",
+            f"name the file itself: FROM {clipped(os.path.realpath(files[0]), 1000)}",
+        )
+    return files[0]
+
+
 def _expand(modelfile: Modelfile, command: Command, folder: Path) -> Path:
-    """Absolute, `~`, `~/x`, `~user/x`, else relative to the folder."""
+    """Absolute, `~`, `~/x`, `~user/x`, else relative to the folder; `..` takes away the name before it, link or not."""
     path = Path(command.value)
-    if not command.value.startswith("~"):
-        return folder / path
     try:
-        return path.expanduser()
+        if command.value.startswith("~"):
+            return Path(os.path.normpath(path.expanduser()))
+        return Path(os.path.normpath(folder / path))
     except RuntimeError as cause:
         raise modelfile.error(
             command.value_place, f"the home folder of {path.parts[0]} is not known", "give the whole path"
@@ -117,9 +159,11 @@ def _near(path: Path, otherwise: str = "check the path") -> str:
     return f"did you mean {' or '.join(near)}?" if near else otherwise
 
 
-def _present(folder: Path) -> str:
+def _present(folder: Path, otherwise: str = "give a path to a .gguf") -> str:
     models = [clipped(name) for name in _names(folder) if name.lower().endswith(".gguf")]
-    return f"the folder has {', '.join(models[:5])}" if models else "give a path to a .gguf"
+    if not models:
+        return otherwise
+    return f"name one of them: {', '.join(models[:5])}" if len(models) > 1 else f"the folder has {models[0]}"
 
 
 def _names(folder: Path) -> list[str]:
@@ -129,10 +173,14 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
+def _other_format(head: bytes) -> str:
+    return next((name for magic, name in _OTHER_FORMATS if head.startswith(magic)), "")
+
+
 def _looks_like(head: bytes) -> str:
-    for magic, name in _OTHER_FORMATS:
-        if head.startswith(magic):
-            return f"looks like {name}"
+    name = _other_format(head)
+    if name:
+        return f"looks like {name}"
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
         return "looks like safetensors"
     text = head.lstrip().lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build.resolve import read_modelfile, weights_file
+from bundler.build.resolve import check_drafts, read_modelfile, weights_file
 from bundler.errors import BundleError
 from bundler.formats.modelfile import ModelfileError
 
@@ -88,6 +88,14 @@ def test_a_model_instead_of_a_modelfile(folder: Path) -> None:
     assert caught.value.hint == "write a Modelfile with the line: FROM m.gguf"
 
 
+def test_a_program_instead_of_a_modelfile(folder: Path) -> None:
+    (folder / "tool").write_bytes(b"\x7fELF" + bytes(100))
+    with pytest.raises(BundleError) as caught:
+        read_modelfile(folder / "tool")
+    assert caught.value.message == f"failed to read Modelfile {folder / 'tool'}: it looks like a Linux program"
+    assert caught.value.hint == "give a Modelfile"
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user whom permissions bind")
 def test_a_modelfile_that_may_not_be_read(folder: Path) -> None:
     (folder / "Modelfile").write_text("FROM x\n")
@@ -111,13 +119,84 @@ def test_model_names_are_not_supported(folder: Path, name: str) -> None:
     assert cause(error) == f"there is no file {name}, and model names are not supported yet"
 
 
-def test_a_folder_is_no_model(folder: Path) -> None:
+def test_dots_take_away_the_name_before_them_link_or_not(folder: Path) -> None:
+    (folder / "link").symlink_to(folder.parent / "elsewhere")
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    assert resolve(folder, "link/../m.gguf") == folder / "m.gguf"
+
+
+def test_a_folder_stands_for_its_only_gguf(folder: Path) -> None:
     (folder / "sub").mkdir()
-    assert fails(folder, "sub").hint == "give a path to a .gguf"
+    (folder / "sub" / "config.json").write_text("{}")
     (folder / "sub" / "m.GGUF").write_bytes(b"GGUF")
+    (folder / "sub" / "z.bin").write_bytes(b"other")
+    assert resolve(folder, "sub") == folder / "sub" / "m.GGUF"
+    assert resolve(folder, "./sub/") == folder / "sub" / "m.GGUF"
+    (folder / "sub" / "m.GGUF").rename(folder / "sub" / "m.bin")
+    (folder / "sub" / "z.bin").unlink()
+    assert resolve(folder, "sub") == folder / "sub" / "m.bin"
+    (folder / "sub" / "m.bin").write_bytes(b"")
+    assert cause(fails(folder, "sub")) == "sub/m.bin is no GGUF: it is empty"
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "hint"),
+    [
+        ([], "sub is a folder without weights", "give a path to a .gguf"),
+        (["tokenizer.model", "x.safetensors"], "sub is a folder without weights", "give a path to a .gguf"),
+        (["b.gguf", "a.gguf"], "sub is a folder with 2 files *.gguf", "name one of them: a.gguf, b.gguf"),
+        (
+            ["model-00001-of-00002.safetensors", "pytorch_model.bin"],
+            "sub is a folder with weights in another format (model*.safetensors)",
+            "convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF",
+        ),
+        (
+            ["consolidated.00.pth", "a.gguf"],
+            "sub is a folder with weights in another format (consolidated*.pth)",
+            "the folder has a.gguf",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_gguf(folder: Path, names: list[str], said: str, hint: str) -> None:
+    (folder / "sub").mkdir()
+    for name in names:
+        (folder / "sub" / name).write_bytes(b"GGUF")
     error = fails(folder, "sub")
-    assert cause(error) == "sub is a folder"
-    assert error.hint == "the folder has m.GGUF"
+    assert (cause(error), error.hint) == (said, hint)
+
+
+def test_a_link_out_of_a_folder_is_refused(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    target = folder.parent / "elsewhere" / "m.gguf"
+    target.write_bytes(b"GGUF")
+    (folder / "sub" / "m.gguf").symlink_to(target)
+    error = fails(folder, "sub")
+    assert cause(error) == "m.gguf in sub is a link that leads out of the folder"
+    assert error.hint == f"name the file itself: FROM {os.path.realpath(target)}"
+    assert resolve(folder, "sub/m.gguf") == folder / "sub" / "m.gguf"
+    (folder / "sub" / "m.gguf").unlink()
+    (folder / "sub" / "real").write_bytes(b"GGUF")
+    (folder / "sub" / "m.gguf").symlink_to("real")
+    (folder / "also").symlink_to("sub")
+    assert resolve(folder, "also") == folder / "also" / "m.gguf"
+
+
+@pytest.mark.parametrize("draft", ["./m.gguf", "link.gguf", "sub/../m.gguf"])
+def test_a_draft_of_the_model_itself(folder: Path, draft: str) -> None:
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    (folder / "link.gguf").symlink_to("m.gguf")
+    (folder / "Modelfile").write_text(f"FROM m.gguf\nDRAFT other.gguf\nDRAFT {draft}\n")
+    path, modelfile = read_modelfile(folder)
+    with pytest.raises(ModelfileError) as caught:
+        check_drafts(modelfile, path.parent)
+    assert caught.value.message.startswith(
+        f"failed to read Modelfile: {folder / 'Modelfile'}:3:7: DRAFT names the same file as FROM: {draft}\n"
+    )
+
+
+def test_another_draft(folder: Path) -> None:
+    (folder / "Modelfile").write_text("FROM m.gguf\nDRAFT d.gguf\n")
+    check_drafts(read_modelfile(folder)[1], folder)
 
 
 def test_a_pipe_is_no_model_and_is_not_waited_for(folder: Path) -> None:
