@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from types import BuiltinMethodType, FunctionType
 from typing import Any, Final, cast
 
 import jinja2
 from jinja2 import nodes
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from bundler.prompt import budget, growth
+from bundler.prompt import budget, foreign, growth, marking
 from bundler.prompt.budget import Budget
+from bundler.prompt.marking import MarkingEnvironment
 
 _HIDDEN_METHODS: Final = frozenset(("encode", "translate", "maketrans"))
 _HIDDEN_GLOBALS: Final = ("lipsum",)
 _HIDDEN_FILTERS: Final = ("urlize",)
-_ROUNDS, _LITERAL, _SLICE, _TEXT = "bundle rounds", "bundle literal", "bundle slice", "bundle text"
+_ROUNDS, _LITERAL, _SLICE = "bundle rounds", "bundle literal", "bundle slice"
 
 
-class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """As ImmutableSandboxedEnvironment, for templates that `render` of this module renders."""
+class BoundedEnvironment(MarkingEnvironment):
+    """As MarkingEnvironment, for templates that `render` of this module renders."""
 
-    intercepted_binops = frozenset("+ * ** %".split())  # noqa: SIM905 - operators are clearer in a row
+    intercepted_binops = MarkingEnvironment.intercepted_binops | {"**"}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, optimized=False, finalize=_finalize, cache_size=0)
@@ -40,9 +39,10 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def bound_filters(self) -> None:
         """Charge the filters that are known now; to be called once, when all are there."""
+        self.mark_filters()
         for name, function in self.filters.items():
             self.filters[name] = _bounded(function, growth.OF_CALL.get(name))
-        self.filters.update({_ROUNDS: _rounds, _LITERAL: _nested, _SLICE: _made, _TEXT: _text})
+        self.filters.update({_ROUNDS: _rounds, _LITERAL: _nested, _SLICE: _made, marking.CONCAT: _concat})
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Charging().visit(super()._parse(source, name, filename))
@@ -60,17 +60,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         left = budget.current.get()
         left.spend(1, left.call_cost if isinstance(obj, Macro | LoopContext | BlockReference) else 0)
-        method = obj.__wrapped__ if isinstance(obj, FunctionType) and hasattr(obj, "__wrapped__") else obj
-        if isinstance(method, BuiltinMethodType) and isinstance(method.__self__, str):
-            estimate = growth.OF_CALL.get(method.__name__)
-            if estimate:
-                left.spend(0, estimate(method.__self__, *args, **kwargs))
+        method = marking.string_method(obj)
+        estimate = None if method is None else growth.OF_CALL.get(method.__name__)
+        if estimate:
+            left.spend(0, estimate(method.__self__, *args, **kwargs))
         made = super().call(context, obj, *args, **kwargs)
         return _nested(made) if obj is dict else _made(made)
 
 
 def render(template: jinja2.Template, variables: Mapping[str, Any], source_size: int) -> str:
-    """The template's output. `source_size` is the length of its text in characters.
+    """The template's output, a Foreign where it shows foreign text. `source_size`: characters of the template's text.
 
     Raises:
         ExhaustedError: it works or writes too much.
@@ -83,7 +82,7 @@ def render(template: jinja2.Template, variables: Mapping[str, Any], source_size:
         for piece in template.root_render_func(template.new_context(dict(variables))):
             left.spend(0, len(piece))
             pieces.append(piece)
-        return "".join(pieces)
+        return foreign.concat(pieces)
     finally:
         budget.current.reset(token)
 
@@ -95,11 +94,6 @@ class _Charging(NodeTransformer):
         self.generic_visit(node)
         written = sum(len(data.data) for part in node.body for data in part.find_all(nodes.TemplateData))
         node.iter = _through(_ROUNDS, cast(nodes.Expr, node.iter), nodes.Const(written))
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Concat:  # noqa: N802
-        self.generic_visit(node)
-        node.nodes = [part if isinstance(part, nodes.Const) else _through(_TEXT, part) for part in node.nodes]
         return node
 
     def visit_List(self, node: nodes.List) -> nodes.Expr:  # noqa: N802
@@ -142,18 +136,18 @@ def _nested(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
-    """The value as `~` joins it."""
+def _concat(*values: Any) -> str:
     left = budget.current.get()
-    left.spend(1, left.measure(value).characters)
-    return str(value)
+    for value in values:
+        left.spend(1, left.measure(value).characters)
+    return marking.concat(*values)
 
 
 @jinja2.pass_context
-def _finalize(context: Context, value: Any) -> Any:
+def _finalize(context: Context, value: Any) -> str:
     left = budget.current.get()
     left.spend(1, len(value) if isinstance(value, str) else left.measure(value).characters)
-    return value
+    return marking.text(value)
 
 
 def _bounded(function: Callable[..., Any], estimate: Callable[..., int] | None) -> Callable[..., Any]:
