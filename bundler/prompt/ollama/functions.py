@@ -28,9 +28,9 @@ def _yesterday_date(*_formats: str) -> str:
 
 
 FUNCTIONS: Final = {
-    "json": Function(_json),
-    "currentDate": Function(_current_date, ("string",), variadic=True),
-    "yesterdayDate": Function(_yesterday_date, ("string",), variadic=True),
-    "toTypeScriptType": Function(typescript),
+    "json": Function(_json, keeps_marks=True),
+    "currentDate": Function(_current_date, ("string",), variadic=True, keeps_marks=True),
+    "yesterdayDate": Function(_yesterday_date, ("string",), variadic=True, keeps_marks=True),
+    "toTypeScriptType": Function(typescript, keeps_marks=True),
 }
 """By name. Dates are local ones, as YYYY-MM-DD whatever format is asked for."""
