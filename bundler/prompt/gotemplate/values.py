@@ -14,6 +14,8 @@ from typing import Any, Final
 
 ANY: Final = "interface {}"
 """The type that takes every value."""
+VALUE: Final = "reflect.Value"
+"""As ANY, for a parameter that tells an absent value from nil."""
 
 _LONE = re.compile("[\ud800-\udfff]")
 
@@ -97,18 +99,25 @@ class Function:
     """A function that a template may call.
 
     `parameters` are the names of Go types, the last one any number of times where it is `variadic`. `call` gets values
-    of these types, gives one, and raises FunctionError with Go's text.
+    of these types, gives one, and raises FunctionError with Go's text. Text that it makes of foreign arguments is
+    foreign as a whole, unless it `keeps_marks` by itself.
     """
 
     call: Callable[..., Any]
     parameters: tuple[str, ...] = (ANY,)
     variadic: bool = False
+    keeps_marks: bool = False
+
+    def parameter(self, at: int) -> str:
+        """The type of the argument at this place, from 0 on."""
+        return self.parameters[min(at, len(self.parameters) - 1)]
 
 
 _NAMES: Final[dict[type, str]] = {
     bool: "bool", int: "int", float: "float64", complex: "complex128", str: "string", Byte: "uint8", Rune: "int32",
     list: "[]interface {}", dict: "map[string]interface {}", type(None): "<nil>",
 }  # fmt: skip
+_ZEROS: Final[dict[str, Any]] = {"string": "", "int": 0, "bool": False, "float64": 0.0}
 
 
 def type_name(value: Any) -> str:
@@ -134,6 +143,11 @@ def is_bytes(value: Any) -> bool:
     if not isinstance(value, Slice):
         return False
     return value.type_name == "[]uint8" or (bool(value) and all(isinstance(item, Byte) for item in value))
+
+
+def zero_of(holder: dict[str, Any]) -> Any:
+    """What a map gives for a key that it has not, where the zero value of its type is asked for."""
+    return _ZEROS.get(holder.type_name.removeprefix("map[string]")) if isinstance(holder, Map) else None
 
 
 def is_true(value: Any) -> bool:
