@@ -151,7 +151,7 @@ class _Compiler:
         collection = self._condition(node.pipe)
         targets = [self.scope.slots(variable.variable) for variable in node.pipe.variables]
         if not node.pipe.assigns:
-            self.scope.items.update(slots[0] for slots in targets)
+            self.scope.items.update(slots[0] for slots in targets[-1:])
         body, otherwise = self._branches(node, dot_is_any=True)
         del self.scope.names[known:]
         cost = 1 + sum(1 for _ in node.body.walk())

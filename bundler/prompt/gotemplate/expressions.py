@@ -44,9 +44,10 @@ def pipe(scope: Scope, node: nodes.Pipe) -> Expression:
 
 def commands(scope: Scope, node: nodes.Pipe) -> Expression:
     """The value of the last command, without the node's variables."""
-    value = command(scope, node.commands[0], None)
+    value = command(scope, node.commands[0], None, node)
     for before, part in pairwise(node.commands):
-        value = command(scope, part, _dug(value) if _can_be_nil(scope, before) else value)
+        handed = _dug(value) if _can_be_nil(scope, before) else value
+        value = command(scope, part, handed, last_at(before))
     return value
 
 
@@ -81,15 +82,16 @@ def _assigned(
     return assigned
 
 
-def command(scope: Scope, node: nodes.Command, previous: Expression | None) -> Expression:
-    """A command's value; `previous` gives the value that a pipeline hands on to it."""
+def command(scope: Scope, node: nodes.Command, previous: Expression | None, before: nodes.Node) -> Expression:
+    """A command's value; `previous` gives the value that a pipeline hands on to it, `before` was looked at last."""
     first, arguments = node.operands[0], node.operands[1:]
     if isinstance(first, nodes.Identifier):
         return _call(scope, node, first, arguments, previous)
     if isinstance(first, nodes.Field | nodes.Chain) or (isinstance(first, nodes.Variable) and first.names):
         return _looked_up(scope, first, bool(arguments) or previous is not None, previous)
     if arguments or previous is not None:
-        return calls.failing(scope, first, f"can't give argument to non-function {first}", previous)
+        place = before if isinstance(first, nodes.Pipe) else first
+        return calls.failing(scope, place, f"can't give argument to non-function {first}", previous)
     if isinstance(first, nodes.Nil):
         return calls.failing(scope, first, "nil is not a command", None)
     return operand(scope, first)

@@ -125,10 +125,11 @@ class _Parser:
 
     def _other(self, name: str, context: str) -> None:
         parser = _Parser(self.tokens, self.trees, self.functions, name)
+        header = self.tokens.line
         self.tokens.action_line = 0
         body, end = parser._list()
         if end != "end":
-            self._fail(f"unexpected {{{{{end}}}}} in {context}")
+            self._fail(f"unexpected {{{{{end}}}}} in {context}", header if context == "block clause" else None)
         parser._add(body)
 
     def _add(self, root: nodes.List) -> None:
@@ -376,6 +377,6 @@ class _Parser:
                 started = started.removeprefix(" in action")
         self._fail(f"{token}{started}")
 
-    def _fail(self, problem: str) -> NoReturn:
-        line = self.tokens.line
+    def _fail(self, problem: str, line: int | None = None) -> NoReturn:
+        line = line or self.tokens.line
         raise ParseError(f"template: {self.trees.name}:{line}: {problem}", line)
