@@ -183,6 +183,39 @@ def write_recurrent(path: Path, *, seed: int = 0, layers: int = 2, width: int = 
     return _finish(writer, path)
 
 
+def write_encoder(
+    path: Path, vocabulary: Vocabulary, *, pooling: gguf.PoolingType = gguf.PoolingType.MEAN, seed: int = 0
+) -> Path:
+    """A BERT model with random weights, which makes embeddings; `vocabulary` is one of WordPiece."""
+    random = np.random.default_rng(seed)
+    shape = Shape(embedding=64, layers=2, heads=4, kv_heads=4, feed_forward=128, context=128)
+    width = shape.embedding
+
+    def matrix(rows: int, columns: int) -> Floats:
+        return random.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
+
+    writer = _header(path, shape, vocabulary, {"general.architecture": "bert"})
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(pooling)
+    half = gguf.GGMLQuantizationType.F16
+    _add(writer, "token_embd.weight", random.standard_normal((len(vocabulary), width), dtype=np.float32), half)
+    _add(writer, "token_types.weight", matrix(2, width))
+    _add(writer, "position_embd.weight", matrix(shape.context, width))
+    names = ["token_embd_norm"]
+    for layer in range(shape.layers):
+        block = f"blk.{layer}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            _add(writer, f"{block}{name}.weight", matrix(width, width), half)
+        _add(writer, f"{block}ffn_up.weight", matrix(shape.feed_forward, width), half)
+        _add(writer, f"{block}ffn_down.weight", matrix(width, shape.feed_forward), half)
+        names += [f"{block}attn_output_norm", f"{block}layer_output_norm"]
+    for name in names:
+        _add(writer, f"{name}.weight", np.ones(width, np.float32))
+        _add(writer, f"{name}.bias", np.zeros(width, np.float32))
+    return _finish(writer, path)
+
+
 def write_chain(
     path: Path,
     chain: str = "abcdefghijklmnopqrstuvwxyz",

@@ -53,6 +53,14 @@ def kind(header: Header) -> str:
     return kind or ("model" if header.tensors else "vocab")
 
 
+def embeds(header: Header) -> bool:
+    """Whether the model makes embeddings and no text: it pools, attends in both directions, or is an encoder."""
+    architecture_name = architecture(header)
+    pooling = header.integer(f"{architecture_name}.pooling_type")
+    causal = header.boolean(f"{architecture_name}.attention.causal")
+    return bool(pooling) or causal is False or "bert" in architecture_name or architecture_name == "t5encoder"
+
+
 def name(header: Header) -> str:
     return header.string("general.name") or ""
 
@@ -122,6 +130,11 @@ def eot_token(header: Header) -> str:
     return token(header, header.integer("tokenizer.ggml.eot_token_id"))
 
 
+def eom_token(header: Header) -> str:
+    """The spelling of the end-of-message token; empty where the model names none."""
+    return token(header, header.integer("tokenizer.ggml.eom_token_id"))
+
+
 def add_bos(header: Header) -> bool:
     """Whether llama.cpp's tokenizer puts the begin-of-sequence token before a text by itself."""
     model = header.string("tokenizer.ggml.model")
@@ -161,9 +174,9 @@ def _special(header: Header, key: str, sentencepiece_default: int) -> int | None
 
 
 def describe(header: Header, member: str) -> Model:
-    """What the manifest says of a chat model; its digests are for whoever writes the bundle."""
+    """What the manifest says of a model; its digests are for whoever writes the bundle."""
     return Model(
-        role="chat",
+        role="embedding" if embeds(header) else "chat",
         member=member,
         size=header.size,
         sha256="",
@@ -181,8 +194,11 @@ def describe(header: Header, member: str) -> Model:
 def own_template(header: Header) -> Template | None:
     """The GGUF's own chat template as the manifest keeps it; None where it brings none."""
     text = chat_template(header)
-    if text is None:
-        return None
+    return None if text is None else template(header, text)
+
+
+def template(header: Header, text: str) -> Template:
+    """A chat template of the GGUF, with what the file says of its special tokens."""
     return Template(
         kind="jinja",
         text=text,

@@ -53,7 +53,8 @@ def listening(bundle: BundleFile, place: Listening, page_url: str) -> None:
     if place.moved:
         _tell(f"  ({place.moved}; {place.port} is the next one that was free)")
     if page_url == place.url:
-        _tell("  open it in a browser to chat; OpenAI clients use it with /v1")
+        use = "open it in a browser to chat; " if bundle.model.role == "chat" else ""
+        _tell(f"  {use}OpenAI clients use it with /v1")
     else:
         _tell(f"  open {page_url} in a browser to chat; OpenAI clients use it with /v1 and the key")
 
@@ -72,7 +73,10 @@ def open_to_network(place: Listening, *, with_key: bool) -> None:
 def ready(facts: LoadFacts) -> None:
     """What was decided while loading, with what it costs."""
     conversations = f" in up to {facts.parallel} conversations at once" if facts.parallel > 1 else ""
-    context = f"{facts.context_length:,} tokens of context{conversations} ({size(facts.context_size)} in all)"
+    if facts.cells:
+        context = f"{facts.context_length:,} tokens of context{conversations} ({size(facts.context_size)} in all)"
+    else:
+        context = f"embeddings of texts of up to {facts.context_length:,} tokens"
     threads = f"{facts.threads} thread{'s' if facts.threads != 1 else ''}"
     _tell(f"ready, loaded in {sum(facts.seconds.values()):.2f} s: {context}, {threads}; Ctrl-C stops it")
 

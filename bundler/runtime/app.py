@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bundler.runtime.api.embeddings import Embeddings
 from bundler.runtime.api.errors import RETRY_SECONDS, ApiError, from_status
 from bundler.runtime.api.http import error_response, json_response
 from bundler.runtime.api.llamaserver import LlamaServer
@@ -37,7 +38,8 @@ def build_app(
     the same bundle can recognise it. With `api_key`, everything but page and health wants that key.
     """
     public = [*page, Route("/health", _Health(service.startup), methods=["GET"])]
-    app: ASGIApp = Router([*public, *OpenAI(service, created).routes(), *LlamaServer(service).routes()])
+    dialects = (OpenAI(service, created), Embeddings(service), LlamaServer(service))
+    app: ASGIApp = Router([*public, *(route for dialect in dialects for route in dialect.routes())])
     if api_key:
         app = KeyGuard(app, key=api_key, open_paths={route.path for route in public})
     return Guard(_Errors(app, verbose=verbose), loopback_only=loopback_only, bundle_id=bundle_id)

@@ -47,14 +47,14 @@ class BundleFile:
 
     @property
     def model(self) -> Model:
-        """The model that chats.
+        """The model that chats; where there is none, the one that makes embeddings.
 
         Raises:
-            BundleError: the bundle holds none.
+            BundleError: the bundle holds neither.
         """
-        model = self.manifest.model("chat")
+        model = self.manifest.model("chat") or self.manifest.model("embedding")
         if model is None:
-            raise BundleError(f"failed to start {self.manifest.name}: the bundle holds no chat model", _AGAIN)
+            raise BundleError(f"failed to start {self.manifest.name}: the bundle holds no model", _AGAIN)
         return model
 
     def weights(self) -> WeightsRange:

@@ -16,6 +16,7 @@ from bundler.runtime import libraries, machine, memory, weights
 from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
+    Engine,
     Loaded,
     LoadFacts,
     LoadOptions,
@@ -28,6 +29,7 @@ from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.constraints import LlamaConstraints
 from bundler.runtime.llama.context import MOST_SEQUENCES, Context
+from bundler.runtime.llama.embedding import EmbeddingEngine, LazyEmbedder
 from bundler.runtime.llama.model import Model
 
 _BATCH = 512
@@ -79,39 +81,29 @@ def load(
     stages.end("model")
 
     progress(0.95, "making room for the context")
-    cell = memory.cell_size(model.metadata, model.layers, model.heads, model.embedding_length)
-    plan = memory.plan(
-        asked_context=options.context_length,
-        asked_parallel=options.parallel,
-        trained=model.trained_context,
-        cell=cell,
-        free=free.available,
-        weights=source.size,
-    )
     threads = machine.threads(options.threads, model.size)
+    embedder = LazyEmbedder(model, threads.count)
     try:
-        if not model.generates:
-            raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
-        idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
-        sequences = plan.parallel + idle
-        context = Context(model, cells=plan.cells, sequences=sequences, batch=_BATCH, threads=threads.count)
+        plan = _plan(model, source, options, free.available)
+        if options.embeds:
+            engine: Engine = EmbeddingEngine(model, embedder)
+        else:
+            engine = _engine(model, plan, embedder, threads.count, free.available)
     except BundleError:
+        embedder.close()
         model.close()
         raise
     stages.end("context")
 
-    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length)
-    cache = Cache(context, slots=sequences, cells=context.cells, saved_limit=memory.saved_limit(free.available))
-    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=plan.context_length, batch=_BATCH)
     facts = LoadFacts(
         description=model.description,
         parameters=model.parameters,
         weights_size=model.size,
         trained_context=model.trained_context,
-        context_length=plan.context_length,
+        context_length=engine.context_length,
         context_reason=plan.context_reason,
-        context_size=plan.size,
-        cells=plan.cells,
+        context_size=0 if options.embeds else plan.size,
+        cells=0 if options.embeds else plan.cells,
         parallel=plan.parallel,
         parallel_reason=plan.parallel_reason,
         threads=threads.count,
@@ -123,11 +115,35 @@ def load(
     )
     progress(1.0, "ready")
     return Loaded(
-        engine=RunningEngine(runner, scheduler),
+        engine=engine,
         vocabulary=model.vocabulary,
-        constraints=LlamaConstraints(model),
+        constraints=None if options.embeds else LlamaConstraints(model),
+        embedder=embedder,
         facts=facts,
     )
+
+
+def _plan(model: Model, source: WeightsRange, options: LoadOptions, free: int) -> memory.ContextPlan:
+    return memory.plan(
+        asked_context=options.context_length,
+        asked_parallel=options.parallel,
+        trained=model.trained_context,
+        cell=memory.cell_size(model.metadata, model.layers, model.heads, model.embedding_length),
+        free=free,
+        weights=source.size,
+    )
+
+
+def _engine(model: Model, plan: memory.ContextPlan, embedder: LazyEmbedder, threads: int, free: int) -> RunningEngine:
+    if not model.generates:
+        raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
+    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
+    sequences = plan.parallel + idle
+    context = Context(model, cells=plan.cells, sequences=sequences, batch=_BATCH, threads=threads)
+    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length, beside=[embedder])
+    cache = Cache(context, slots=sequences, cells=context.cells, saved_limit=memory.saved_limit(free))
+    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=plan.context_length, batch=_BATCH)
+    return RunningEngine(runner, scheduler)
 
 
 def _fetch(source: WeightsRange, free: int, progress: Progress) -> bool:

@@ -58,7 +58,7 @@ class Service:
         A model that is still loading is waited for. Close the iterator to cancel the answer.
         """
         try:
-            loaded = await self._loaded()
+            loaded = await self.loaded()
         except (BundleError, EngineClosed) as error:
             yield Failed("unavailable", str(error))
             return
@@ -113,7 +113,7 @@ class Service:
         if self.startup.loaded:
             await asyncio.to_thread(self.startup.loaded.engine.close)
 
-    async def _loaded(self) -> Loaded:
+    async def loaded(self) -> Loaded:
         """The model, when it is loaded.
 
         Raises:

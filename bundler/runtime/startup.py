@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
+import msgspec
+
 from bundler.errors import BundleError
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
@@ -116,4 +118,5 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
     progress(0.0, "choosing the CPU variant")
     verdict = choose_variant(environment)
     progress(0.01, "loading")
+    options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
     return loading.load(weights, libraries.folder(environment), verdict, options, progress)

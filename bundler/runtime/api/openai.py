@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bundler.runtime.api.conversing import rendered
-from bundler.runtime.api.errors import ApiError, from_failed
+from bundler.runtime.api.errors import from_failed, require_model
 from bundler.runtime.api.http import EventStream, json_response, read_json, unless_gone
 from bundler.runtime.api.openai_bodies import ChatCompletion, Completion
 from bundler.runtime.api.openai_requests import chat_request, completion_request
@@ -52,7 +52,7 @@ class OpenAI:
         return json_response({"object": "list", "data": [self._card()]})
 
     async def _model(self, request: HttpRequest) -> Response:
-        self._check_model(request.path_params["model"])
+        require_model(request.path_params["model"], self._service.name)
         return json_response(self._card())
 
     def _card(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class OpenAI:
 
     async def _chat(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
-        self._check_model(body.model)
+        require_model(body.model, self._service.name)
         asked = chat_request(body, self._service.defaults)
         if body.render_only:
             return json_response(_Shape("chat", self._service.name).rendered(await rendered(self._service, asked)))
@@ -75,17 +75,8 @@ class OpenAI:
 
     async def _text(self, request: HttpRequest) -> Response:
         body = await read_json(request, _TEXT)
-        self._check_model(body.model)
+        require_model(body.model, self._service.name)
         return await self._respond(request, "text", body, completion_request(body, self._service.defaults))
-
-    def _check_model(self, name: str | None) -> None:
-        if name and name not in (self._service.name, "default"):
-            raise ApiError(
-                404,
-                f"the model {name!r} is not here; this bundle holds {self._service.name!r}",
-                param="model",
-                code="model_not_found",
-            )
 
     async def _respond(
         self, request: HttpRequest, kind: Kind, body: ChatCompletion | Completion, asked: Request

@@ -198,6 +198,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """None: one per usable physical core."""
     verbose: bool = False
     """Print llama.cpp's own log on stderr."""
+    embeds: bool = False
+    """The model makes embeddings and generates no text."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -257,10 +259,33 @@ class Constraints(Protocol):
         """A text that a grammar in llama.cpp's notation allows."""
 
 
+Pooling = Literal["none", "mean", "cls", "last", "rank"]
+"""How the states of a sequence become one vector: not at all, their mean, the first, the last, or a score."""
+
+
+class Embedder(Protocol):
+    """Makes vectors of token ids. Its methods may be called from any thread, and block while they compute."""
+
+    longest: int
+    """Most tokens of one text."""
+    dimensions: int
+    """Numbers of one vector."""
+    pooling: Pooling
+
+    def embed(self, inputs: Sequence[Sequence[int]]) -> list[list[list[float]]]:
+        """For each text its vectors: one, or without pooling one for each token. They are not normalised.
+
+        Raises:
+            BundleError: a text is empty or too long, or the computation failed.
+        """
+
+
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     vocabulary: Vocabulary
     constraints: Constraints | None = None
+    embedder: Callable[[], Embedder] | None = None
+    """Raises a BundleError where there is not enough memory for one."""
     facts: LoadFacts
 
 

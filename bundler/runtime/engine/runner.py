@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Protocol
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.engine import Outcome
@@ -14,10 +15,20 @@ from bundler.runtime.llama.model import Model
 from bundler.runtime.llama.sampler import Sampler
 
 
+class Closable(Protocol):
+    """What is to be closed."""
+
+    def close(self) -> None: ...
+
+
 class LlamaRunner:
     """See `engine.Runner`. Owns the model and the context."""
 
-    def __init__(self, model: Model, context: Context, *, batch: int, context_length: int) -> None:
+    def __init__(
+        self, model: Model, context: Context, *, batch: int, context_length: int, beside: Sequence[Closable] = ()
+    ) -> None:
+        """`beside`: what else holds on to the model; closed before it is."""
+        self._beside = beside
         self._model = model
         self._context = context
         self._batch = Batch(model, batch)
@@ -66,5 +77,7 @@ class LlamaRunner:
             self.end(task)
         if "_candidates" in self.__dict__:
             self._candidates.close()
+        for each in self._beside:
+            each.close()
         self._context.close()
         self._model.close()

@@ -58,6 +58,10 @@ class Batch:
         self.struct.n_tokens = end
         return end - 1
 
+    def want_all(self) -> None:
+        """Have what is computed kept for every token."""
+        self._wanted[: len(self)] = [1] * len(self)
+
 
 class Context:
     """KV cache and compute buffers. Used by one thread at a time."""

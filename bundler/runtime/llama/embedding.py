@@ -1,0 +1,159 @@
+"""Texts as vectors: a context of its own that pools the states of a sequence instead of drawing tokens.
+
+How the states of a sequence become one vector is the model's own choice (`<arch>.pooling_type`), the mean where it
+makes none. Follows llama.cpp's embedding example: batches of whole sequences, none of them longer than one batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bundler.errors import BundleError
+from bundler.runtime.engine.interface import EngineClosed, Handle, Job, Pooling
+from bundler.runtime.llama.context import Batch
+from bundler.runtime.llama.model import Model
+
+POOLINGS: dict[Pooling, int] = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
+_UNSPECIFIED = -1
+_MOST_TOGETHER = 32
+_LONGEST = 8192
+
+
+class LlamaEmbedder:
+    """See `interface.Embedder`. One batch is computed at a time."""
+
+    def __init__(self, model: Model, *, threads: int) -> None:
+        """Take memory for one batch.
+
+        Raises:
+            BundleError: there is not enough memory.
+        """
+        binding = model.library.binding
+        self.longest = min(model.trained_context or _LONGEST, _LONGEST)
+        parameters = binding.llama_context_default_params()
+        parameters.embeddings = True
+        parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.longest
+        parameters.n_seq_max = _MOST_TOGETHER
+        parameters.kv_unified = True
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.pooling_type = _pooling(model)
+        parameters.no_perf = True
+        model.library.log.clear()
+        self._context: Any = binding.llama_init_from_model(model.pointer, parameters)
+        if not self._context:
+            raise BundleError(f"failed to make a context for embeddings: {model.library.log.cause()}")
+        self._model = model
+        self._batch = Batch(model, self.longest)
+        self._lock = threading.Lock()
+        by_number = {number: name for name, number in POOLINGS.items()}
+        self.pooling: Pooling = by_number[int(binding.llama_pooling_type(self._context))]
+        outputs = binding.llama_model_n_cls_out if self.pooling == "rank" else binding.llama_model_n_embd_out
+        self.dimensions = int(outputs(model.pointer))
+
+    def embed(self, inputs: Sequence[Sequence[int]]) -> list[list[list[float]]]:
+        """For each sequence of at most `longest` token ids its vectors: one, or one for each token without pooling.
+
+        Raises:
+            BundleError: a sequence is empty or too long, or the computation failed.
+        """
+        for tokens in inputs:
+            if not 0 < len(tokens) <= self.longest:
+                raise BundleError(f"failed to embed {len(tokens)} tokens: this model takes 1 to {self.longest}")
+        found: list[list[list[float]]] = []
+        for together in _batches(inputs, self.longest):
+            with self._lock:
+                found += self._compute(together)
+        return found
+
+    def close(self) -> None:
+        """Free the context. Safe to call twice."""
+        with self._lock:
+            if self._context:
+                self._model.library.binding.llama_free(self._context)
+                self._context = None
+
+    def _compute(self, together: Sequence[Sequence[int]]) -> list[list[list[float]]]:
+        binding, batch = self._model.library.binding, self._batch
+        if not self._context:
+            raise BundleError("failed to embed: the model is being unloaded")
+        batch.clear()
+        ends = [batch.add(index, tokens, 0, want_logits=True) for index, tokens in enumerate(together)]
+        batch.want_all()
+        memory = binding.llama_get_memory(self._context)
+        if memory:
+            binding.llama_memory_clear(memory, True)
+        self._model.library.log.clear()
+        if binding.llama_decode(self._context, batch.struct) != 0:
+            raise BundleError(f"failed to embed {len(batch)} tokens: {self._model.library.log.cause()}")
+        if self.pooling != "none":
+            return [[self._row(binding.llama_get_embeddings_seq(self._context, at))] for at in range(len(together))]
+        rows = [self._row(binding.llama_get_embeddings_ith(self._context, at)) for at in range(len(batch))]
+        return [rows[end + 1 - len(tokens) : end + 1] for end, tokens in zip(ends, together, strict=True)]
+
+    def _row(self, pointer: Any) -> list[float]:
+        return list(pointer[: self.dimensions])
+
+
+class LazyEmbedder:
+    """An embedder that is made when it is first asked for: it takes memory that most chats never need."""
+
+    def __init__(self, model: Model, threads: int) -> None:
+        self._model = model
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._made: LlamaEmbedder | None = None
+        self._closed = False
+
+    def __call__(self) -> LlamaEmbedder:
+        with self._lock:
+            if self._closed:
+                raise BundleError("failed to embed: the model is being unloaded")
+            if self._made is None:
+                self._made = LlamaEmbedder(self._model, threads=self._threads)
+            return self._made
+
+    def close(self) -> None:
+        """Free it, and make none any more. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            if self._made is not None:
+                self._made.close()
+
+
+class EmbeddingEngine:
+    """The engine of a model that only embeds: it takes no jobs."""
+
+    parallel = 1
+
+    def __init__(self, model: Model, embedder: LazyEmbedder) -> None:
+        self.context_length = embedder().longest
+        self._model = model
+        self._embedder = embedder
+
+    def submit(self, job: Job) -> Handle:
+        """Refuses every job."""
+        raise EngineClosed("this model makes embeddings and generates no text")
+
+    def close(self) -> None:
+        """Free the model."""
+        self._embedder.close()
+        self._model.close()
+
+
+def _pooling(model: Model) -> int:
+    architecture = model.metadata("general.architecture") or ""
+    said = model.metadata(f"{architecture}.pooling_type")
+    return POOLINGS["mean"] if said is None else _UNSPECIFIED
+
+
+def _batches(inputs: Sequence[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:
+    together: list[Sequence[int]] = []
+    for tokens in inputs:
+        if together and (sum(map(len, together)) + len(tokens) > most or len(together) == _MOST_TOGETHER):
+            yield together
+            together = []
+        together.append(tokens)
+    if together:
+        yield together
