@@ -17,6 +17,7 @@ from click.shell_completion import get_completion_class
 from bundler import __version__
 from bundler.cli_modelfile import modelfile
 from bundler.cli_runtime import runtime
+from bundler.cli_template import template
 from bundler.errors import BundleError
 from bundler.formats.targets import TARGETS
 from bundler.terminal import human_size, progress, show, warn
@@ -219,6 +220,7 @@ def _as_command(path: Path) -> str:
 
 command.add_command(modelfile)
 command.add_command(runtime)
+command.add_command(template)
 
 
 def main() -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 
 from bundler.build import packs
-from bundler.build.dryload import check_model, part_contents, runtime_parts
+from bundler.build.dryload import check_model
 from bundler.build.output import OutputFile
 from bundler.build.packs import Pack
 from bundler.build.page import read_page
 from bundler.build.plan import plan
 from bundler.build.progress import Progress
+from bundler.build.tool import part_contents, runtime_parts
 from bundler.build.write import PE_LIMIT, Content, Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats import targets

@@ -18,6 +18,7 @@ from bundler.build.output import OutputFile
 from bundler.build.progress import Progress
 from bundler.errors import BundleError
 from bundler.formats.container import MANIFEST, Archive, Entry, read_archive
+from bundler.formats.gguf import Header, read_header
 from bundler.formats.manifest import Manifest
 from bundler.formats.modelfile import MAX_SIZE, Modelfile, parse
 from bundler.formats.source import BytesSource, FileSource, Source, chunks
@@ -51,6 +52,25 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
             archive = read_archive(source)
             manifest = read_manifest(source, archive)
         yield Bundle(path, source, archive, manifest)
+
+
+@contextmanager
+def open_weights(bundle: Bundle) -> Iterator[Header]:
+    """The header of the weights that chat, inside the bundle or beside it; readable within the context.
+
+    Raises:
+        BundleError: they are not there or damaged.
+    """
+    model = bundle.manifest.model("chat")
+    if model is None:
+        raise BundleError(f"failed to read the weights of {bundle.path}: it holds no chat model")
+    if model.sidecar:
+        beside = bundle.path.with_name(model.sidecar)
+        with _opened(beside) as source:
+            yield read_header(source, str(beside))
+    else:
+        entry = _entry(bundle, model.member)
+        yield read_header(bundle.source, f"{bundle.path}, member {model.member}", entry.offset, entry.size)
 
 
 def may_be_bundle(path: Path) -> bool:

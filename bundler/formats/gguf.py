@@ -16,7 +16,7 @@ from math import prod
 from typing import Final, NamedTuple, NoReturn
 
 from bundler.errors import BundleError
-from bundler.formats.source import Source
+from bundler.formats.source import CHUNK, Source
 
 Scalar = int | float | bool
 
@@ -104,6 +104,8 @@ class Header:
         self.version = version
         self.fields = fields
         self.alignment = self._alignment()
+        self.fields_end = 0
+        """First byte after the metadata."""
         self.tensors: tuple[Tensor, ...] = ()
         self.data_offset = 0
         """First byte of the tensor data, counted from the start of the GGUF."""
@@ -185,6 +187,12 @@ class Header:
             return ()
         kind = struct.Struct(f"<{value.length}{_SCALARS[value.type].format[-1]}")
         return kind.unpack(self._source.read(value.offset, kind.size))
+
+    def without_tensors(self) -> Iterator[bytes]:
+        """The bytes of a GGUF that has this one's metadata and no tensor, in pieces."""
+        yield self._source.read(0, 8) + bytes(8) + self._source.read(16, 8)
+        for start in range(24, self.fields_end, CHUNK):
+            yield self._source.read(start, min(CHUNK, self.fields_end - start))
 
     def _alignment(self) -> int:
         value = self.fields.get("general.alignment", 32)
@@ -325,6 +333,7 @@ def read_header(source: Source, label: str, offset: int = 0, size: int | None = 
     if key_count > MAX_KEYS:
         cursor.source.fail(f"it claims {key_count} metadata keys, more than {MAX_KEYS}", 16)
     header = Header(cursor.source, version, _read_fields(cursor, key_count))
+    header.fields_end = cursor.at
     header.tensors = _read_tensors(cursor, tensor_count, header.alignment)
     header.data_offset = _padded(cursor.at, header.alignment) if tensor_count else cursor.at
     return header

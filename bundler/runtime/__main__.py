@@ -20,6 +20,10 @@ def main() -> int:
         from bundler.runtime import dryload
 
         return dryload.main(arguments)
+    if command == ["_token-ids"]:
+        from bundler.runtime import tokenids
+
+        return tokenids.main(arguments)
     from bundler.runtime import cli
 
     return cli.main(sys.argv[1:])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from bundler.errors import BundleError
-from bundler.formats.manifest import Manifest, Template
+from bundler.formats.manifest import Manifest
+from bundler.prompt import render
 from bundler.prompt.conversation import Conversation, Rendered
 from bundler.prompt.messages import with_own
 from bundler.prompt.specials import Specials
@@ -35,10 +36,7 @@ class Prompter:
             BundleError: it is no valid template.
         """
         if self._manifest.template is not None:
-            from bundler.prompt import jinja  # 0.04 s, which commands without a prompt do not pay
-
-            _require_jinja(self._manifest.template)
-            jinja.check(self._manifest.template.text)
+            render.check(self._manifest.template)
 
     def render(self, request: Request) -> Rendered:
         """The prompt of a chat, or of a completion, as text.
@@ -89,7 +87,7 @@ class Prompter:
             add_generation_prompt=request.add_generation_prompt,
             continue_final=request.continue_final,
         )
-        return _rendered(template, conversation)
+        return render.render(template, conversation, self._specials)
 
 
 def ids(prompt: Rendered, specials: Specials, vocabulary: Vocabulary) -> list[int]:
@@ -98,29 +96,6 @@ def ids(prompt: Rendered, specials: Specials, vocabulary: Vocabulary) -> list[in
     if vocabulary.add_bos and vocabulary.bos >= 0 and tokens[:1] != [vocabulary.bos]:
         tokens.insert(0, vocabulary.bos)
     return tokens
-
-
-def _rendered(template: Template, conversation: Conversation) -> Rendered:
-    from bundler.prompt import jinja
-
-    _require_jinja(template)
-    text = jinja.render(
-        template,
-        conversation.messages,
-        conversation.add_generation_prompt,
-        tools=conversation.tools or None,
-        documents=conversation.documents or None,
-        **conversation.arguments,
-    )
-    return Rendered(text)
-
-
-def _require_jinja(template: Template) -> None:
-    if template.kind != "jinja":
-        raise BundleError(
-            f"failed to use the chat template: it is written in {template.kind}, and this runtime knows jinja",
-            "build the bundle again with a newer version of bundle",
-        )
 
 
 def _require_possible(text: str, vocabulary: Vocabulary, context_length: int) -> None:

@@ -45,10 +45,11 @@ class Instruction(NamedTuple):
 
 
 class ModelfileError(BundleError):
-    """A Modelfile that cannot be used, at `place` of the file called `path`."""
+    """A Modelfile that cannot be used, at `place` of the file called `path`; `cause` is what is wrong there."""
 
-    def __init__(self, message: str, hint: str, path: str, place: Place) -> None:
+    def __init__(self, message: str, hint: str, path: str, place: Place, cause: str) -> None:
         super().__init__(message, hint)
+        self.cause = cause
         self.path = path
         self.place = place
 
@@ -136,7 +137,7 @@ class Modelfile:
         line = _TO_NEWLINE.match(self.text, start)
         shown = excerpt(line.group() if line else "", place.column - 1)
         message = f"failed to read Modelfile: {self.path}:{place.line}:{place.column}: {cause}\n{shown}"
-        return ModelfileError(message, hint, self.path, place)
+        return ModelfileError(message, hint, self.path, place, cause)
 
     def with_values(self, values: Iterable[tuple[Command, str]]) -> str:
         """The text with the values of some commands replaced, everything else as it was."""

@@ -1,0 +1,99 @@
+"""A runtime pack as a program without a model, which answers what only llama.cpp knows.
+
+Build never imports the runtime: it runs it as a process. The program is a bundle like any other, so that a question
+takes the same way as every bundle later.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from bundler import __version__
+from bundler.build import cache
+from bundler.build.packs import Pack
+from bundler.build.progress import Silent
+from bundler.build.write import Content, write_bundle
+from bundler.errors import BundleError
+from bundler.formats.manifest import Manifest, RuntimeParts
+
+_TIMEOUT = 600.0
+
+Answer = TypeVar("Answer")
+
+
+def part_contents(pack: Pack) -> list[Content]:
+    """The archive members of the pack's parts; a name carries the part's digest, as the launcher expects."""
+    return [
+        Content(f"runtime/{pack.target}/{part.file}", path=pack.root / part.file)
+        for _, part in sorted(pack.parts.items())
+    ]
+
+
+def runtime_parts(pack: Pack) -> RuntimeParts:
+    """What the manifest says of the pack."""
+    return RuntimeParts(
+        pack=pack.id,
+        llama_cpp=pack.llama_cpp,
+        parts={name: f"runtime/{pack.target}/{part.file}" for name, part in sorted(pack.parts.items())},
+    )
+
+
+def ask(
+    pack: Pack, task: str, command: str, arguments: Sequence[str | Path], answer: type[Answer], given: bytes = b""
+) -> Answer:
+    """What a hidden command of the runtime answers, as JSON in its last line, after reading `given`.
+
+    `pack` must be one for this machine; `task` says in errors what failed, as in "failed to TASK".
+
+    Raises:
+        BundleError: llama.cpp refuses, crashes or does not answer, or the runtime does not work here.
+    """
+    program = _program(pack)
+    try:
+        result = subprocess.run(
+            [program, command, *arguments], input=given, capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as cause:
+        raise BundleError(
+            f"failed to {task}: llama.cpp did not answer within {_TIMEOUT:.0f} s", "the file may be damaged"
+        ) from cause
+    except OSError as cause:
+        raise BundleError(
+            f"failed to {task}: {program} cannot be started: {cause.strerror}",
+            "set BUNDLE_CACHE to a folder that programs can be started from",
+        ) from cause
+    if result.returncode:
+        raise _refusal(task, result.returncode, result.stderr.decode("utf-8", "replace"))
+    try:
+        return msgspec.json.decode((result.stdout.splitlines() or [b""])[-1], type=answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise BundleError(
+            f"failed to {task}: the runtime pack answered with nothing known",
+            "build the pack again: bundle runtime remove, then bundle runtime build",
+        ) from cause
+
+
+def _program(pack: Pack) -> Path:
+    """The pack with a launcher, made once and kept in the cache."""
+    path = cache.folder("tools") / f"{pack.id[:16]}{'.exe' if pack.target.startswith('windows-') else ''}"
+    with cache.locked(path):
+        if not path.exists():
+            manifest = Manifest(name="tool", bundler=__version__, runtime={pack.target: runtime_parts(pack)}, models=[])
+            write_bundle(path, pack.launcher, part_contents(pack), {}, manifest, Silent())
+    return path
+
+
+def _refusal(task: str, code: int, output: str) -> BundleError:
+    fields = dict(line.split(": ", 1) for line in output.splitlines() if line.startswith(("error: ", "hint: ")))
+    if code < 0:
+        return BundleError(
+            f"failed to {task}: llama.cpp crashed on it (signal {-code})",
+            "the file is damaged, or of a kind that this version of llama.cpp cannot read",
+        )
+    message = fields.get("error") or (output.strip().splitlines() or [f"exit code {code}"])[-1]
+    return BundleError(f"failed to {task}: {message}", fields.get("hint", ""))
