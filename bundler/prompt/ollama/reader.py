@@ -31,7 +31,7 @@ class Reader:
 
     def text(self, value: Any, where: str) -> str:
         """A string; half a surrogate pair is U+FFFD."""
-        if value is None:
+        if value is None or value == "":
             return ""
         if not isinstance(value, str):
             raise refusal(where, "is no text")

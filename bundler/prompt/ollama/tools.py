@@ -87,13 +87,13 @@ def _property(declared: Any, read: Reader, where: str, depth: int) -> Struct:
     choices = sequence(schema.get("anyOf"), f"{where}.anyOf")
     enum = [read.json(item, f"{where}.enum") for item in sequence(schema.get("enum"), f"{where}.enum")]
     fields = {
-        "AnyOf": _list("[]api.ToolProperty", [
+        "AnyOf": _list("[]api.ToolProperty", schema.get("anyOf"), [
             _property(choice, read, f"{where}.anyOf[{at}]", depth + 1) for at, choice in enumerate(choices)
         ]),
         "Type": _type(schema.get("type"), read, f"{where}.type"),
         "Items": read.json(schema.get("items"), f"{where}.items"),
         "Description": read.text(schema.get("description"), f"{where}.description"),
-        "Enum": _list("[]interface {}", enum),
+        "Enum": _list("[]interface {}", schema.get("enum"), enum),
         "Properties": _properties(ORDERED, schema.get("properties"), read, where, depth + 1),
         "Required": _texts(schema.get("required"), read, f"{where}.required"),
     }  # fmt: skip
@@ -101,16 +101,15 @@ def _property(declared: Any, read: Reader, where: str, depth: int) -> Struct:
 
 
 def _type(declared: Any, read: Reader, where: str) -> Slice:
-    names = [declared] if isinstance(declared, str) else declared
-    made = _list(PROPERTY_TYPE, read.texts(names, where))
-    if len(made) < 2:
-        return Slice(PROPERTY_TYPE, made, nil=made.nil, string=made[0] if made else "")
-    return made
+    """One name prints as it is, several as a list."""
+    names = read.texts([declared] if isinstance(declared, str) else declared, where)
+    string = None if len(names) > 1 else names[0] if names else ""
+    return Slice(PROPERTY_TYPE, names, nil=declared is None, string=string)
 
 
 def _texts(declared: Any, read: Reader, where: str) -> Slice:
-    return _list("[]string", read.texts(declared, where))
+    return _list("[]string", declared, read.texts(declared, where))
 
 
-def _list(type_name: str, items: list[Any]) -> Slice:
-    return Slice(type_name, items, nil=not items)
+def _list(type_name: str, declared: Any, items: list[Any]) -> Slice:
+    return Slice(type_name, items, nil=declared is None)

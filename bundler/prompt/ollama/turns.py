@@ -46,7 +46,7 @@ def turns(messages: Sequence[Mapping[str, Any]], read: Reader) -> list[Turn]:
     for at, message in enumerate(messages):
         turn = _turn(mapping(message, f"messages[{at}]"), read, f"messages[{at}]", images)
         images += len(turn.images)
-        if turn.role == "tool" and not turn.tool_name:
+        if turn.role == "tool" and turn.tool_call_id and not turn.tool_name:
             turn.tool_name = names.get(turn.tool_call_id, "")
         names.update((call.fields["ID"], call.fields["Function"].fields["Name"]) for call in turn.calls)
         made.append(turn)
