@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from bundler import __version__
-from bundler.build import resolve, template
+from bundler.build import resolve, template, traps
 from bundler.errors import BundleError
-from bundler.formats import gguf, vocabulary, weights
+from bundler.formats import gguf, weights
 from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message
 from bundler.formats.modelfile import Command, Modelfile, Notice
@@ -28,7 +28,7 @@ DATA_ALIGNMENT: Final = 32
 MAX_NAME: Final = 128
 """Characters of a model's name."""
 
-_LATER = ("template", "adapter", "draft", "renderer", "parser", "requires")
+_LATER = ("template", "adapter", "draft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def plan(argument: Path, name: str) -> Plan:
             "choose another one with --name",
         )
     path, modelfile = resolve.read_modelfile(argument)
+    resolve.check_drafts(modelfile, path.parent)
     origin = _only_from(modelfile)
     file = resolve.weights_file(modelfile, origin, path.parent)
     member = f"models/{_member_stem(file.stem)}.gguf"
@@ -69,13 +70,13 @@ def plan(argument: Path, name: str) -> Plan:
         _check_loadable(modelfile, origin, header)
         model = weights.describe(header, member)
         chosen = template.choose(modelfile, origin, header)
-        specials = vocabulary.control_tokens(header)
-    system = modelfile.last("system")
+    system, requires = modelfile.last("system"), modelfile.last("requires")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
     notices = [
         *modelfile.notices,
-        *template.try_out(modelfile, origin, chosen, messages),
+        *chosen.notices,
+        *traps.try_out(modelfile, chosen, messages),
         *_context_notices(modelfile, model.context_length),
     ]
     manifest = Manifest(
@@ -83,15 +84,16 @@ def plan(argument: Path, name: str) -> Plan:
         bundler=__version__,
         runtime={},
         models=[model],
-        template=chosen,
+        template=chosen.template,
         system=system.value if system and system.value else None,
         messages=messages,
         parameters=modelfile.parameters(),
-        specials=specials,
+        specials=list(chosen.specials),
+        requires=requires.value if requires else "",
         licenses=list(licenses),
     )
     text = modelfile.with_values([(origin, f"./{member}")])
-    warnings = [f"{modelfile.path}:{place.line}:{place.column}: {text}" for place, text in sorted(notices)]
+    warnings = [modelfile.warning(notice) for notice in sorted(notices)]
     return Plan(path, text, {member: file}, licenses, manifest, warnings)
 
 

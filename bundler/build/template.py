@@ -1,77 +1,244 @@
-"""Which prompt template a bundle gets, and whether it works with what the Modelfile says.
+"""Which prompt template a bundle gets: TEMPLATE, else RENDERER or PARSER, else the GGUF's own, else a known family's.
 
-There is no silent default: a model without a template is an error that lists what to do.
+There is no silent default: a model without a template whose format is not certain is an error that lists what to do.
+Whether the choice works with the rest of the Modelfile is tried in `traps`.
 """
 
 from __future__ import annotations
 
-from bundler.formats import weights
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import msgspec
+
+from bundler import data
+from bundler.errors import BundleError
+from bundler.formats import vocabulary, weights
 from bundler.formats.excerpt import clipped
 from bundler.formats.gguf import Header
-from bundler.formats.manifest import Message, Template
+from bundler.formats.manifest import Template
 from bundler.formats.modelfile import Command, Modelfile, Notice, Place
-from bundler.prompt import jinja
+from bundler.prompt import families, frame, jinja
+from bundler.prompt.conversation import Conversation
+from bundler.prompt.families import Family, Traits
+from bundler.prompt.frame import Frame
 
-_SENTINEL = "Kindly answer in seventeen words"
+_PLACEHOLDER = re.compile(r"\{\{-?\s*\.Prompt\s*-?\}\}")
+"""What Ollama writes as TEMPLATE of a model that has a RENDERER."""
+_NO_PARSER = "passthrough"
+EXAMPLE = (
+    'TEMPLATE """{{ if .System }}<|system|>{{ .System }}<|end|>{{ end }}<|user|>{{ .Prompt }}<|end|><|assistant|>"""'
+)
 
 
-def choose(modelfile: Modelfile, origin: Command, header: Header) -> Template:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A template, and what to say of it."""
+
+    template: Template
+    label: str
+    """What it is called in messages."""
+    place: Place
+    """Where the Modelfile leads to it."""
+    command: Command | None = None
+    """The TEMPLATE that it is."""
+    specials: tuple[str, ...] = ()
+    """The spellings of the model's control tokens."""
+    ends: frozenset[str] = frozenset()
+    """Those that end an answer by themselves."""
+    notices: list[Notice] = field(default_factory=list)
+
+
+def choose(modelfile: Modelfile, origin: Command, header: Header) -> Choice:
     """The template for the weights that `origin`, a FROM, names.
 
     Raises:
-        ModelfileError: there is none.
+        ModelfileError: there is none, or TEMPLATE is none.
     """
-    template = weights.own_template(header)
-    if template is None:
-        raise modelfile.error(
-            origin.value_place,
-            f"{clipped(origin.value)} has no chat template, and there is no safe guess how to prompt it",
-            "use a GGUF of the instruction-tuned model, or add tokenizer.chat_template to this one "
-            "(gguf-new-metadata --chat-template-file FILE, Python package gguf)",
-        )
-    return template
+    return _Chooser(modelfile, origin, header).choose()
 
 
-def try_out(modelfile: Modelfile, origin: Command, template: Template, messages: list[Message]) -> list[Notice]:
-    """Render what the bundle will see, so that what would fail at every chat fails once at build.
+@cache
+def known_families() -> Mapping[str, Family]:
+    """The families of `templates/prompts/` by name, those first that others narrow.
 
     Raises:
-        ModelfileError: the template is no valid Jinja, does not show what the user says, or refuses the system prompt
-            or the messages.
+        FileNotFoundError: this installation carries no templates.
     """
-    question = {"role": "user", "content": _SENTINEL}
-    name = clipped(origin.value)
-    other = "get a GGUF with a corrected chat template"
-    text = _render(
-        modelfile, origin.value_place, f"the chat template of {name} does not work", other, template, [question]
+    found = [
+        families.read(
+            path.stem, path.read_text(encoding="utf-8"), path.with_suffix(".jinja").read_text(encoding="utf-8")
+        )
+        for path in sorted(data.path("templates/prompts").glob("*.toml"))
+    ]
+    return {family.name: family for family in sorted(found, key=lambda family: bool(family.narrows))}
+
+
+class _Chooser:
+    """One choice: the Modelfile's commands, the facts of the GGUF, and what was noticed on the way."""
+
+    def __init__(self, modelfile: Modelfile, origin: Command, header: Header) -> None:
+        self.modelfile, self.origin = modelfile, origin
+        self.name = clipped(origin.value)
+        self.own = weights.own_template(header)
+        self.bare = weights.template(header, "")
+        self.specials = tuple(vocabulary.control_tokens(header))
+        self.ends = vocabulary.end_tokens(header, self.specials)
+        self.traits = _traits(header, self.specials)
+        self.notices: list[Notice] = []
+
+    def choose(self) -> Choice:
+        hinted = [
+            command for name in ("renderer", "parser") if (command := self.modelfile.last(name)) and command.value
+        ]
+        return self._written(hinted) or self._hinted(hinted) or self._own() or self._recognised() or self._fail()
+
+    def _written(self, hinted: list[Command]) -> Choice | None:
+        command = self.modelfile.last("template")
+        if command is None:
+            return None
+        renderer = next((hint for hint in hinted if hint.name == "renderer"), None)
+        if not command.value.strip():
+            self._notice(command.place, "TEMPLATE is empty and left out")
+            return None
+        if renderer and _PLACEHOLDER.fullmatch(command.value.strip()):
+            self._notice(command.place, f"TEMPLATE {clipped(command.value.strip())} is left out: RENDERER comes first")
+            return None
+        if renderer:
+            self._notice(renderer.place, "RENDERER is not used: TEMPLATE says how to prompt")
+        template = self._made(kind="go", text=command.value, source="modelfile", reason="the Modelfile's TEMPLATE")
+        return self._choice(template, "TEMPLATE", command.value_place, command)
+
+    def _hinted(self, hinted: list[Command]) -> Choice | None:
+        for command in hinted:
+            word = command.name.upper()
+            family = families.named(known_families().values(), command.value)
+            if family is None:
+                if command.value != _NO_PARSER:
+                    self._notice(command.value_place, self._unknown(command))
+                continue
+            alike = self._formats_of_own()
+            if self.own and family.name in alike:
+                reason = f"the GGUF's own chat template, whose format {word} {family.name} names ({family.title})"
+                template = msgspec.structs.replace(self.own, family=family.name, stops=family.stops, reason=reason)
+                return self._choice(template, f"the chat template of {self.name}", self.origin.value_place)
+            if self.own:
+                told = f"{word} {family.name} is used, and the chat template of {self.name} writes another format"
+                self._notice(command.value_place, told)
+            lacking = set(family.fingerprint.tokens if family.fingerprint else ()) - set(self.specials)
+            if lacking:
+                told = f"{self.name} has no control token {min(lacking)}, which the format {family.name} writes"
+                self._notice(command.value_place, told)
+            reason = f"{word} {clipped(command.value)} names the format {family.title}"
+            return self._choice(self._of(family, reason), f"the format {family.name}", command.value_place)
+        return None
+
+    def _own(self) -> Choice | None:
+        if self.own is None:
+            return None
+        label = f"the chat template of {self.name}"
+        alike = self._formats_of_own()
+        if not alike:
+            return self._choice(self.own, label, self.origin.value_place)
+        likely = families.recognise(known_families(), self.traits)
+        family = likely if likely and likely.name in alike else known_families()[alike[0]]
+        reason = f"the GGUF brings its own chat template, of the format {family.title}"
+        template = msgspec.structs.replace(self.own, family=family.name, stops=family.stops, reason=reason)
+        return self._choice(template, label, self.origin.value_place)
+
+    def _recognised(self) -> Choice | None:
+        family = families.recognise(known_families(), self.traits)
+        if family is None:
+            return None
+        reason = f"the GGUF has no chat template; its control tokens are those of {family.title}"
+        return self._choice(self._of(family, reason), f"the format {family.name}", self.origin.value_place)
+
+    def _fail(self) -> Choice:
+        cause = f"{self.name} has no chat template, and its vocabulary does not make certain how to prompt it"
+        likely = families.suggest(known_families(), self.traits)
+        guess = f"if it was tuned for one of {', '.join(likely[:4])}: RENDERER {likely[0]}; " if likely else ""
+        hint = (
+            f"use a GGUF of the instruction-tuned model; or {guess}or name its format, such as RENDERER chatml (known: "
+            f"{', '.join(sorted(known_families()))}); or write it: {EXAMPLE}"
+        )
+        raise self.modelfile.error(self.origin.value_place, cause, hint.replace("; or if", "; if"))
+
+    def _formats_of_own(self) -> list[str]:
+        """Names of the families whose prompts the GGUF's own template writes, the likeliest first."""
+        wanted = _frame(self.own) if self.own else None
+        if wanted is None:
+            return []
+        written = "".join((wanted.opening, wanted.answer, wanted.turn, wanted.prompt))
+        frames = {
+            family.name: _frame_of(family.name, self.bare.bos_token, self.bare.eos_token)
+            for family in known_families().values()
+            if family.may_have_written(written)
+        }
+        return frame.matching({name: other for name, other in frames.items() if other}, wanted)
+
+    def _of(self, family: Family, reason: str) -> Template:
+        template = self._made(kind="jinja", text=family.template, source="family", reason=reason)
+        return msgspec.structs.replace(template, family=family.name, stops=family.stops)
+
+    def _made(self, **fields: str) -> Template:
+        return msgspec.structs.replace(self.bare, **fields)
+
+    def _choice(self, template: Template, label: str, place: Place, command: Command | None = None) -> Choice:
+        return Choice(
+            template=template,
+            label=label,
+            place=place,
+            command=command,
+            specials=self.specials,
+            ends=self.ends,
+            notices=self.notices,
+        )
+
+    def _notice(self, place: Place, text: str) -> None:
+        self.notices.append(Notice(place, text))
+
+    def _unknown(self, command: Command) -> str:
+        word, value = command.name.upper(), clipped(command.value)
+        near = families.nearest(known_families().values(), command.value)
+        advice = f"; did you mean {near}?" if near else ""
+        instead = "the GGUF's own chat template is used" if self.own else "the format is looked for in the vocabulary"
+        return f"{word} {value} is not known here, and {instead}{advice}"
+
+
+def render_with(template: Template) -> Callable[[frame.Messages], str]:
+    """A function that makes the prompt of messages.
+
+    Raises, when it is called:
+        BundleError: the template does not work, or refuses the messages.
+    """
+    return lambda messages: jinja.render(template, Conversation(messages=messages))
+
+
+@cache
+def _frame_of(name: str, bos_token: str, eos_token: str) -> Frame | None:
+    """The frame of a family for a model with these tokens."""
+    text = known_families()[name].template
+    return _frame(
+        Template(kind="jinja", text=text, source="family", reason="", bos_token=bos_token, eos_token=eos_token)
     )
-    if _SENTINEL not in text:
-        cause = f"the chat template of {name} leaves out what the user says"
-        raise modelfile.error(origin.value_place, cause, other)
-    notices = []
-    begin = []
-    system = modelfile.last("system")
-    if system and system.value:
-        trial = [{"role": "system", "content": _SENTINEL}, {"role": "user", "content": "Hello"}]
-        hint = "put the text into a first `MESSAGE user` instead"
-        text = _render(modelfile, system.place, f"the chat template of {name} takes no SYSTEM", hint, template, trial)
-        if _SENTINEL not in text:
-            notices.append(Notice(system.place, f"the chat template of {name} leaves the system prompt out"))
-        begin.append({"role": "system", "content": system.value})
-    if messages:
-        begin += [{"role": message.role, "content": message.content} for message in messages]
-        place = modelfile.all("message")[0].place
-        hint = "change the MESSAGEs: most templates want user and assistant in turn"
-        failure = f"the chat template of {name} does not take the MESSAGEs and a question after them"
-        _render(modelfile, place, failure, hint, template, [*begin, question])
-    return notices
 
 
-def _render(
-    modelfile: Modelfile, place: Place, failure: str, hint: str, template: Template, messages: list[dict[str, str]]
-) -> str:
+def _frame(template: Template) -> Frame | None:
     try:
-        return jinja.render(template, messages)
-    except jinja.TemplateError as cause:
-        reason = f"it says: {clipped(cause.said, 200)}" if cause.said else cause.message
-        raise modelfile.error(place, f"{failure}: {reason}", hint) from cause
+        return frame.frame(render_with(template))
+    except BundleError:
+        return None
+
+
+def _traits(header: Header, specials: tuple[str, ...]) -> Traits:
+    said = [header.string(f"general.{key}") for key in ("name", "basename", "finetune")]
+    return Traits(
+        tokens=frozenset(specials),
+        ends=frozenset((weights.eos_token(header), weights.eot_token(header))) - {""},
+        tokenizer=header.string("tokenizer.ggml.model") or "",
+        pretokenizer=header.string("tokenizer.ggml.pre") or "",
+        architecture=weights.architecture(header),
+        names=tuple(name for name in said if name),
+    )

@@ -69,6 +69,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["modelfile", "gguf", "family"]
     reason: str
     """One sentence for people: why this template was chosen."""
+    family: str = ""
+    """The prompt format that it writes, by its name in `templates/prompts/`; empty where none is recognised."""
     stops: list[str] = []
     """Stop strings that come with the template, beside those of the Modelfile."""
     bos_token: str = ""
@@ -112,6 +114,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The Modelfile's PARAMETERs, typed; `stop` is a list."""
     specials: list[str] = []
     """The spellings of the chat model's control tokens, which no foreign text in a prompt may become."""
+    requires: str = ""
+    """The version of Ollama that the Modelfile asks for with REQUIRES; told, and not checked."""
     page: Page | None = None
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""

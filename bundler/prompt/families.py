@@ -56,6 +56,11 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: Fingerprint | None = None
     """None for formats that leave no mark in a vocabulary."""
 
+    def may_have_written(self, prompt: str) -> bool:
+        """Whether a prompt has any of the marks of this format: a cheap test that every prompt of it passes."""
+        marks = [*self.stops, *(self.fingerprint.tokens if self.fingerprint else [])]
+        return any(mark in prompt for mark in marks)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:

@@ -48,7 +48,8 @@ def frame(render: Render) -> Frame | None:
     pieces = _WORDS.split(render(_TALK))
     if pieces[1::2] != [_QUESTION, _ANSWER, _LAST]:
         return None
-    return Frame(*pieces[::2], system=_after_system(render))
+    opening, answer, turn, prompt = pieces[::2]
+    return Frame(opening, answer, turn, prompt, _after_system(render))
 
 
 def matching(known: Mapping[str, Frame], wanted: Frame) -> list[str]:

@@ -33,9 +33,9 @@ def project(tmp_path: Path) -> Project:
 SHAPE = models.Shape(embedding=32, layers=1, heads=2, kv_heads=1, feed_forward=32, context=2048)
 ALTERNATING = (
     "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
 )
-WITHOUT_SYSTEM = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
+WITHOUT_SYSTEM = "{% for m in messages if m.role != 'system' %}{{ m.content }}<|im_end|>{% endfor %}"
 
 
 def fails(folder: Path, name: str = "demo") -> BundleError:
@@ -56,7 +56,7 @@ def warnings(folder: Path, planned: Plan) -> list[str]:
 def test_everything_that_a_modelfile_says_is_in_the_plan(project: Project) -> None:
     folder = project(
         'SYSTEM """\nBe brief.\n"""\nPARAMETER num_ctx 512\nPARAMETER stop "###"\nMESSAGE user hi\n'
-        "MESSAGE assistant yo\nLICENSE MIT\nLICENSE second\n# a comment\n"
+        "MESSAGE assistant yo\nLICENSE MIT\nLICENSE second\nREQUIRES 0.14.0\n# a comment\n"
     )
     planned = plan(folder, "demo")
     assert planned.modelfile == folder / "Modelfile"
@@ -86,7 +86,9 @@ def test_everything_that_a_modelfile_says_is_in_the_plan(project: Project) -> No
             kind="jinja",
             text=models.CHATML,
             source="gguf",
-            reason="the GGUF brings its own chat template",
+            reason="the GGUF brings its own chat template, of the format ChatML",
+            family="chatml",
+            stops=["<|im_end|>", "<|im_start|>"],
             bos_token="<|endoftext|>",
             eos_token="<|im_end|>",
             add_bos=False,
@@ -95,6 +97,7 @@ def test_everything_that_a_modelfile_says_is_in_the_plan(project: Project) -> No
         messages=[manifest.Message("user", "hi"), manifest.Message("assistant", "yo")],
         parameters={"num_ctx": 512, "stop": ["###"]},
         specials=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        requires="0.14.0",
         licenses=["LICENSES/model.txt", "LICENSES/model-2.txt"],
     )
 
@@ -125,9 +128,7 @@ def test_names_that_no_client_could_use(project: Project, name: str) -> None:
     assert fails(project(), name).message.startswith("failed to name the model ")
 
 
-@pytest.mark.parametrize(
-    "line", ["TEMPLATE x", "ADAPTER x", "DRAFT x", "RENDERER x", "PARSER x", "REQUIRES 0.14.0", "from ./tiny.gguf"]
-)
+@pytest.mark.parametrize("line", ["TEMPLATE x", "ADAPTER x", "DRAFT x", "from ./tiny.gguf"])
 def test_what_this_version_does_not_know_is_refused_at_its_place(project: Project, line: str) -> None:
     folder = project(line)
     error = fails(folder)
@@ -162,14 +163,6 @@ def test_a_model_cut_short(project: Project) -> None:
     assert fails(folder).message.startswith("failed to read GGUF ./tiny.gguf: it is ")
     (folder / "tiny.gguf").write_bytes(data[:500])
     assert "the file ends in the middle of its header" in fails(folder).message
-
-
-def test_a_model_without_a_chat_template(project: Project) -> None:
-    folder = project(template="")
-    error = fails(folder)
-    cause = "./tiny.gguf has no chat template, and there is no safe guess how to prompt it"
-    assert error.message == shown(folder, "1:6", f"{cause}\n  FROM ./tiny.gguf\n       ^")
-    assert "tokenizer.chat_template" in error.hint
 
 
 @pytest.mark.parametrize(
