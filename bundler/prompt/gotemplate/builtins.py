@@ -20,7 +20,6 @@ from bundler.prompt.gotemplate.values import (
     Slice,
     decode,
     encode,
-    is_true,
     type_name,
     zero_of,
 )  # fmt: skip
@@ -150,9 +149,9 @@ def _plain(function: Callable[..., Any], *parameters: str, variadic: bool = Fals
 
 
 BUILTINS: Final = {
-    "and": _plain(is_true, VALUE, VALUE, variadic=True),
-    "or": _plain(is_true, VALUE, VALUE, variadic=True),
-    "not": _plain(lambda value: not is_true(value), VALUE),
+    "and": _plain(bool, VALUE, VALUE, variadic=True),
+    "or": _plain(bool, VALUE, VALUE, variadic=True),
+    "not": _plain(lambda value: not value, VALUE),
     "len": _plain(length, VALUE),
     "index": _plain(index, VALUE, VALUE, variadic=True),
     "slice": _plain(cut, VALUE, VALUE, variadic=True),

@@ -13,7 +13,7 @@ from bundler.prompt.gotemplate import nodes
 from bundler.prompt.gotemplate.errors import FunctionError
 from bundler.prompt.gotemplate.execute import Expression, Run, is_marked
 from bundler.prompt.gotemplate.scope import UNSET, Scope
-from bundler.prompt.gotemplate.values import ABSENT, ANY, VALUE, Function, is_true, type_name
+from bundler.prompt.gotemplate.values import ABSENT, ANY, VALUE, Function, type_name
 
 _CONSTANTS: Final[dict[str, tuple[str, Callable[[nodes.Node], Any]]]] = {
     "string": ("string", lambda node: node.value if isinstance(node, nodes.String) else None),
@@ -106,7 +106,7 @@ def logic(name: str, operands: Sequence[Expression], previous: Expression | None
         made = None
         for value in operands:
             made = value(run, variables, dot)
-            if is_true(made) is decides:
+            if bool(made) is decides:
                 return made
         return made if previous is None else handed
 

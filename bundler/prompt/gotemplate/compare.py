@@ -25,6 +25,8 @@ def equal(first: Any, *others: Any) -> bool:
     """
     if not others:
         raise FunctionError("missing argument for comparison")
+    if type(first) is str and type(others[0]) is str and len(others) == 1:
+        return first == others[0]
     kind = _kind(first)
     return any(_is_equal(first, kind, other) for other in others)
 

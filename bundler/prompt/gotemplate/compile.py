@@ -6,7 +6,7 @@ Follows exec.go of Go 1.27's text/template. What a pipeline gives is expressions
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bundler.prompt.gotemplate import expressions, limits, nodes
 from bundler.prompt.gotemplate.builtins import BUILTINS
@@ -16,7 +16,7 @@ from bundler.prompt.gotemplate.fmt import sprint
 from bundler.prompt.gotemplate.parse import Trees
 from bundler.prompt.gotemplate.quote import quote
 from bundler.prompt.gotemplate.scope import UNSET, MissingKey, Scope
-from bundler.prompt.gotemplate.values import ABSENT, Function, is_true
+from bundler.prompt.gotemplate.values import ABSENT, Function
 
 NO_VALUE: Final = "<no value>"
 
@@ -25,11 +25,12 @@ class Program:
     """All templates of a text, compiled; `run` runs the one that is the text itself."""
 
     def __init__(self, trees: Trees, functions: Mapping[str, Function], missing_key: MissingKey) -> None:
-        self._bodies: dict[str, tuple[Step, int]] = {}
+        self._bodies: dict[str, _Body] = {}
         self._main = trees.name
         for name, root in trees.roots.items():
             scope = Scope(trees, name, BUILTINS, functions, missing_key)
-            self._bodies[name] = (_Compiler(scope, self._bodies).body(root), scope.size)
+            step = _Compiler(scope, self._bodies).body(root)
+            self._bodies[name] = _Body(step, scope.size, _cost(root))
 
     def run(self, run: Run, data: Any) -> None:
         """Write what the data gives.
@@ -38,15 +39,27 @@ class Program:
             ExecutionError: the template cannot be run with it.
             Exhausted: it works or writes too much.
         """
-        step, size = self._bodies[self._main]
-        data = ABSENT if data is None else data
-        step(run, [data] + [UNSET] * (size - 1), data)
+        self._bodies[self._main].run(run, ABSENT if data is None else data)
+
+
+class _Body(NamedTuple):
+    """A compiled template: what it does, how many variables it has, and the steps that it takes if nothing repeats."""
+
+    step: Step
+    size: int
+    cost: int
+
+    def run(self, run: Run, dot: Any) -> None:
+        run.steps -= self.cost
+        if run.steps < 0:
+            run.renew()
+        self.step(run, [dot] + [UNSET] * (self.size - 1), dot)
 
 
 class _Compiler:
-    """Compiles one template. `bodies` has all of them once they run: a step, and how many variables it has."""
+    """Compiles one template. `bodies` has all of them once they run."""
 
-    def __init__(self, scope: Scope, bodies: Mapping[str, tuple[Step, int]]) -> None:
+    def __init__(self, scope: Scope, bodies: Mapping[str, _Body]) -> None:
         self.scope = scope
         self.bodies = bodies
 
@@ -116,7 +129,7 @@ class _Compiler:
         del self.scope.names[known:]
 
         def choose(run: Run, variables: list[Any], dot: Any) -> int | None:
-            if is_true(value(run, variables, dot)):
+            if value(run, variables, dot):
                 return body(run, variables, dot)
             return otherwise(run, variables, dot) if otherwise else None
 
@@ -130,7 +143,7 @@ class _Compiler:
 
         def choose(run: Run, variables: list[Any], dot: Any) -> int | None:
             made = value(run, variables, dot)
-            if is_true(made):
+            if made:
                 return body(run, variables, made)
             return otherwise(run, variables, dot) if otherwise else None
 
@@ -154,7 +167,7 @@ class _Compiler:
             self.scope.items.update(slots[0] for slots in targets[-1:])
         body, otherwise = self._branches(node, dot_is_any=True)
         del self.scope.names[known:]
-        cost = 1 + sum(1 for _ in node.body.walk())
+        cost = _cost(node.body)
         items_of = self._items(node)
         slots_of = list(zip(targets, node.pipe.variables, strict=True))
 
@@ -204,13 +217,9 @@ class _Compiler:
                 raise self.scope.error(node, f"template {quote(node.name)} not defined")
             if run.depth == limits.DEPTH:
                 raise self.scope.limit(node, f"exceeded maximum template depth ({limits.DEPTH})")
-            step, size = self.bodies[node.name]
             made = value(run, variables, dot)
-            run.steps -= 1
-            if run.steps < 0:
-                run.renew()
             run.depth += 1
-            step(run, [made] + [UNSET] * (size - 1), made)
+            self.bodies[node.name].run(run, made)
             run.depth -= 1
 
         return call
@@ -236,6 +245,11 @@ class _Numbered(Collection[tuple[int, Any]]):
 
     def __contains__(self, item: object) -> bool:
         return any(item == own for own in self)
+
+
+def _cost(node: nodes.List) -> int:
+    """The steps that running it once takes: one for each of its nodes."""
+    return sum(1 for _ in node.walk())
 
 
 def _text(text: str) -> Step:

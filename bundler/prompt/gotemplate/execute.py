@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from bundler.prompt.foreign import Foreign, concat
@@ -23,7 +23,7 @@ Step = Callable[["Run", list[Any], Any], int | None]
 Expression = Callable[["Run", list[Any], Any], Any]
 """Gives a value, of the same."""
 
-_CLOCK_EVERY: Final = 4096
+_CLOCK_EVERY: Final = 256
 _ESCAPED_BYTES: Final = re.compile("[\udc80-\udcff]+")
 
 
@@ -67,8 +67,8 @@ class Run:
             raise Exhausted(f"more than {limits.SECONDS:.0f} seconds")
         self._gather()
         portion = min(self._left, _CLOCK_EVERY)
-        self._left -= portion
-        self.steps += portion
+        self._left -= portion - self.steps
+        self.steps = portion
 
     def too_long(self) -> NoReturn:
         """Say that `characters` fell below 0.
@@ -99,28 +99,29 @@ class Run:
 
 def is_marked(value: Any) -> bool:
     """Whether there is a Foreign in the value."""
-    return isinstance(value, Foreign) or (isinstance(value, list | Mapping | Struct) and _extent(value)[2])
+    return isinstance(value, Foreign) or (isinstance(value, list | dict | Struct) and _extent(value)[2])
 
 
 def _extent(data: Any) -> tuple[int, int, bool]:
     """How many parts the data has, how many characters its strings, and whether one of them is Foreign."""
-    parts = characters = 0
-    is_marked = False
-    waiting = [data]
-    while waiting:
-        part = waiting.pop()
-        parts += 1
-        if isinstance(part, str):
+    characters = 0
+    marked = False
+    parts = [data]
+    for part in parts:
+        kind = type(part)
+        if kind is str:
             characters += len(part)
-            is_marked = is_marked or isinstance(part, Foreign)
+        elif kind is Foreign:
+            characters += len(part)
+            marked = True
+        elif kind is Struct:
+            parts += part.fields.values()
         elif isinstance(part, list):
-            waiting += part
-        elif isinstance(part, Struct):
-            waiting += part.fields.values()
-        elif isinstance(part, Mapping):
-            waiting += part
-            waiting += part.values()
-    return parts, characters, is_marked
+            parts += part
+        elif isinstance(part, dict):
+            parts += part
+            parts += part.values()
+    return len(parts), characters, marked
 
 
 def _valid(text: str) -> str:

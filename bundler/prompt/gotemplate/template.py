@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from bundler.prompt.gotemplate import analysis
 from bundler.prompt.gotemplate.builtins import BUILTINS
 from bundler.prompt.gotemplate.compile import Program
 from bundler.prompt.gotemplate.errors import LimitError
@@ -27,6 +28,10 @@ class Template:
     def __init__(self, trees: Trees, functions: Mapping[str, Function], missing_key: MissingKey = "default") -> None:
         self.trees = trees
         self._program = Program(trees, functions, missing_key)
+
+    def fields(self) -> frozenset[str]:
+        """The names that it looks up in its data: `Messages` for `.Messages` and `$.Messages`."""
+        return analysis.fields(self.trees.roots, self.trees.name)
 
     def execute(self, data: Any) -> str:
         """What the template writes with this data, a value as `values` has them; a Foreign where the data was.

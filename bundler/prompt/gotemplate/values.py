@@ -1,4 +1,4 @@
-"""Go's values as Python's: what a template computes with, its type's name in Go, and its truth.
+"""Go's values as Python's: what a template computes with, and its type's name in Go. Python's truth of them is Go's.
 
 nil is None, bool bool, int int, float64 float, complex128 complex, string str, []any list, map[string]any dict. A str
 holds the bytes of a Go string: those that are no UTF-8 are U+DC80 to U+DCFF, as Python's `surrogateescape` has them.
@@ -22,6 +22,9 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 class Absent:
     """What Go's reflection calls the zero Value: a map has no such key, or nothing was said. Printed `<no value>`."""
+
+    def __bool__(self) -> bool:
+        return False
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -148,13 +151,6 @@ def is_bytes(value: Any) -> bool:
 def zero_of(holder: dict[str, Any]) -> Any:
     """What a map gives for a key that it has not, where the zero value of its type is asked for."""
     return _ZEROS.get(holder.type_name.removeprefix("map[string]")) if isinstance(holder, Map) else None
-
-
-def is_true(value: Any) -> bool:
-    """What `if` thinks of the value: false are nil, zero, and what is empty; a struct is true."""
-    if value is ABSENT:
-        return False
-    return True if isinstance(value, Struct) else bool(value)
 
 
 def encode(text: str) -> bytes:
