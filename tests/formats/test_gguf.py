@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
-from collections.abc import Mapping
 from contextlib import suppress
+from math import prod
 
 import pytest
 from hypothesis import given
@@ -16,77 +16,13 @@ from bundler.formats import gguf, weights
 from bundler.formats.gguf import GgufError, Header, Tensor, check_complete, read_header
 from bundler.formats.source import BytesSource
 from tests import models, sources
+from tests.formats.ggufs import ARRAY, FIELDS, STRING, TOKENS, build, header, string, tensor, value
 
-U32, STRING, ARRAY = 4, 8, 9
-TOKENS = [
-    "<unk>",
-    "<s>",
-    "</s>",
-    "a" * 100,
-    "",
-    "ä🦙",
-    *(f"token {number}" for number in range(300)),
-    "x" * 70000,
-    "end",
-]
-
-
-def string(text: str | bytes) -> bytes:
-    data = text.encode() if isinstance(text, str) else text
-    return struct.pack("<Q", len(data)) + data
-
-
-def value(content: object) -> bytes:
-    if isinstance(content, bool):
-        return struct.pack("<IB", 7, content)
-    if isinstance(content, int):
-        return struct.pack("<II", U32, content)
-    if isinstance(content, float):
-        return struct.pack("<If", 6, content)
-    if isinstance(content, str):
-        return struct.pack("<I", STRING) + string(content)
-    assert isinstance(content, list)
-    if content and isinstance(content[0], str):
-        return struct.pack("<IIQ", ARRAY, STRING, len(content)) + b"".join(map(string, content))
-    return struct.pack("<IIQ", ARRAY, 5, len(content)) + struct.pack(f"<{len(content)}i", *content)
-
-
-def tensor(name: str, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
-    return string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
-
-
-def build(
-    fields: Mapping[str, object], tensors: list[bytes] | None = None, data: bytes = b"", *, version: int = 3
-) -> bytes:
-    tensors = tensors or []
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(fields))
-    head += b"".join(string(key) + value(content) for key, content in fields.items()) + b"".join(tensors)
-    return head + bytes(-len(head) % 32) * bool(tensors) + data
-
-
-FIELDS: dict[str, object] = {
-    "general.architecture": "llama",
-    "general.name": "Tiny ä",
-    "general.file_type": 15,
-    "llama.context_length": 4096,
-    "llama.rope.freq_base": 0.5,
-    "tokenizer.ggml.model": "llama",
-    "tokenizer.ggml.tokens": TOKENS,
-    "tokenizer.ggml.token_type": list(range(1000)),
-    "tokenizer.ggml.eot_token_id": 3,
-    "tokenizer.ggml.add_bos_token": False,
-    "tokenizer.chat_template": "{{ messages }}",
-    "tokenizer.chat_template.tool_use": "{{ tools }}",
-}
 MODEL = build(
     FIELDS,
     [tensor("a.weight", (256, 2), 12, 0), tensor("b.weight", (3,), 0, 288)],
     bytes(288 + 12),
 )
-
-
-def header(data: bytes, offset: int = 0, size: int | None = None) -> Header:
-    return read_header(BytesSource(data), "m.gguf", offset, size)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 65536])
@@ -366,6 +302,44 @@ def test_strings_are_stepped_over_exactly(strings: list[bytes]) -> None:
     assert [found.element("list", index) for index in range(len(strings))] == [
         text.decode("utf-8", "replace") for text in strings
     ]
+
+
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(0, (1 << 32) - 1),
+    st.floats(width=32),
+    st.text(max_size=100),
+    st.lists(st.text(max_size=100), min_size=1, max_size=70),
+    st.lists(st.integers(-(1 << 31), (1 << 31) - 1), max_size=20),
+)
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=30).filter(lambda key: key != "general.alignment"), VALUES),
+    st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=5),
+    st.sampled_from([0, 1, 4096]),
+)
+def test_what_was_written_is_read(fields: dict[str, object], shapes: list[list[int]], offset: int) -> None:
+    infos, wanted, position = [], [], 0
+    for number, shape in enumerate(shapes):
+        size = 4 * prod(shape)
+        infos.append(tensor(f"t{number}", tuple(shape), 0, position))
+        wanted.append(Tensor(f"t{number}", tuple(shape), 0, position, size))
+        position += -(-size // 32) * 32
+    data = build(fields, infos, bytes(position))
+    found = header(bytes(offset) + data + b"more", offset, len(data))
+    assert found.tensors == tuple(wanted)
+    check_complete(found)
+    for key, content in fields.items():
+        if isinstance(content, str):
+            assert found.string(key) == content
+        elif isinstance(content, list):
+            assert found.count(key) == len(content)
+            words = content if content and isinstance(content[0], str) else [None] * len(content)
+            assert [found.element(key, index) for index in range(len(content))] == words
+        else:
+            assert found.scalar(key) == content or content != content
+            assert (found.boolean(key) is not None) == isinstance(content, bool)
 
 
 def test_claims_cost_no_memory() -> None:

@@ -7,7 +7,7 @@ import pytest
 from bundler.formats import gguf, vocabulary, weights
 from bundler.formats.source import FileSource
 from tests import sources
-from tests.formats.test_gguf import build, header
+from tests.formats.ggufs import build, header
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
@@ -70,7 +70,9 @@ def test_real_vocabularies(name: str, expected: list[str]) -> None:
             },
         ),
         ({"temp": 1, "top_k": 40.0}, {"temperature": 1.0, "top_k": 40}),
-        ({"temp": float("nan"), "top_k": "many", "top_p": True, "min_p": 3e38, "mirostat": 2}, {}),
+        ({"sequence": "top_k;temperature"}, {"samplers": ["top_k", "temperature"]}),
+        ({"mirostat": 2, "mirostat_tau": 4.5}, {"mirostat": 2, "mirostat_tau": 4.5}),
+        ({"temp": float("nan"), "top_k": "many", "top_p": True, "min_p": 3e38, "mirostat": 7}, {}),
     ],
 )
 def test_recommended_sampling(fields: dict[str, object], expected: dict[str, float]) -> None:
