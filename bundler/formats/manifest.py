@@ -52,8 +52,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     header_size: int = 0
     """Bytes of the GGUF before the data of its tensors; checked at every start: damage there is an error, no crash."""
     header_sha256: str = ""
-    sampling: dict[str, int | float] = {}
-    """The settings that the GGUF recommends (`general.sampling.*`), under the names of PARAMETERs."""
+    sampling: dict[str, ParameterValue] = {}
+    """The settings that the GGUF recommends (`general.sampling.*`), under the names of PARAMETERs or requests."""
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from bundler.formats.gguf import TENSOR_TYPES, Header
-from bundler.formats.manifest import Model, Template
+from bundler.formats.manifest import Model, ParameterValue, Template
 
 _TOKENS = "tokenizer.ggml.tokens"
 _TEMPLATE = "tokenizer.chat_template"
@@ -26,10 +26,12 @@ _FILE_TYPES: Final[dict[int, str]] = {
 
 _SAMPLING: Final = {
     "temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "penalty_last_n": "repeat_last_n",
-    "penalty_repeat": "repeat_penalty",
+    "penalty_repeat": "repeat_penalty", "xtc_probability": "xtc_probability", "xtc_threshold": "xtc_threshold",
+    "mirostat": "mirostat", "mirostat_tau": "mirostat_tau", "mirostat_eta": "mirostat_eta",
 }  # fmt: skip
-"""Names under `general.sampling.` that a PARAMETER means the same by (llama.cpp's src/llama-arch.cpp)."""
-_SAMPLING_COUNTS: Final = frozenset(("top_k", "penalty_last_n"))
+"""Names under `general.sampling.` (llama.cpp's src/llama-arch.cpp), and under those of PARAMETERs or requests."""
+_SAMPLING_COUNTS: Final = frozenset(("top_k", "penalty_last_n", "mirostat"))
+_MIROSTAT: Final = (0, 1, 2)
 
 _BOS_BY_PRETOKENIZER: Final = frozenset((
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
@@ -147,17 +149,22 @@ def add_bos(header: Header) -> bool:
     return model in ("llama", "bert") or (model == "gpt2" and pretokenizer in _BOS_BY_PRETOKENIZER)
 
 
-def sampling(header: Header) -> dict[str, int | float]:
+def sampling(header: Header) -> dict[str, ParameterValue]:
     """The sampling settings that the file recommends, by the names of PARAMETERs; what is no usable number is left out.
 
-    A count may be stored as a float, and the other way round, as llama.cpp reads them both.
+    A count may be stored as a float, and the other way round, as llama.cpp reads them both. `samplers` are llama.cpp's
+    names in the order of their work.
     """
-    found: dict[str, int | float] = {}
+    found: dict[str, ParameterValue] = {}
     for key, parameter in _SAMPLING.items():
         said = header.scalar(f"general.sampling.{key}")
         if said is None or isinstance(said, bool) or not math.isfinite(said) or abs(said) >= 1 << 31:
             continue
         found[parameter] = int(said) if key in _SAMPLING_COUNTS else _shortest(said)
+    if found.get("mirostat", 0) not in _MIROSTAT:
+        del found["mirostat"]
+    if samplers := header.string("general.sampling.sequence"):
+        found["samplers"] = samplers.split(";")
     return found
 
 

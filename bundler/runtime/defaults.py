@@ -9,7 +9,7 @@ import msgspec
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, ParameterValue
-from bundler.runtime.request import Sampling
+from bundler.runtime.request import SAMPLERS, Sampling
 
 Origin = Literal["modelfile", "gguf", "template", "default"]
 """Who a setting comes from; `default` is Ollama's value."""
@@ -40,7 +40,7 @@ def from_manifest(manifest: Manifest) -> Defaults:
     parameters = manifest.parameters
     model = manifest.model("chat")
     layers: list[tuple[Origin, Mapping[str, ParameterValue]]] = [
-        ("gguf", model.sampling if model else {}),
+        ("gguf", _usable(model.sampling) if model else {}),
         ("modelfile", {name: value for name, value in parameters.items() if (name, value) != ("seed", -1)}),
     ]
     given: dict[str, ParameterValue] = {}
@@ -67,6 +67,14 @@ def from_manifest(manifest: Manifest) -> Defaults:
         sampling_origins=origins,
         stop_origins=ends,
     )
+
+
+def _usable(recommended: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+    """Without samplers that this runtime does not know."""
+    kept = dict(recommended)
+    if (given := kept.pop("samplers", None)) and isinstance(given, list):
+        kept["samplers"] = [name for name in given if name in SAMPLERS]
+    return kept
 
 
 def _as_list(value: ParameterValue) -> ParameterValue:

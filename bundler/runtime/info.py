@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -22,6 +23,11 @@ from bundler.runtime.engine.interface import WeightsRange
 from bundler.runtime.settings import LoadSettings
 from bundler.runtime.startup import choose_variant
 from bundler.runtime.weights import load_mode
+
+_ORIGINS = {"modelfile": "Modelfile", "gguf": "GGUF", "template": "template", "default": "default"}
+_WIDTH = 100
+_UNBROKEN = "\xa0"
+"""Keeps a setting and its value on one line."""
 
 
 def info(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str], *, as_json: bool) -> int:
@@ -58,8 +64,11 @@ def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str
         "system": manifest.system,
         "messages": manifest.messages,
         "parameters": manifest.parameters,
-        "sampling": defaults.sampling,
-        "stop": defaults.stop,
+        "sampling": {
+            name: {"value": getattr(defaults.sampling, name), "origin": origin}
+            for name, origin in defaults.sampling_origins.items()
+        },
+        "stop": [{"text": text, "origin": origin} for text, origin in defaults.stop_origins.items()],
         "cpu": _variant(environment),
         "load": {"mode": mode.mode, "reason": mode.reason},
         "context": _context(place, model, options.context_length, options.parallel),
@@ -115,8 +124,9 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
         ("template", f"{template.kind}, from the {template.source}: {template.reason}" if template else "none"),
         ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
-        ("parameters", ", ".join(f"{key} {value}" for key, value in facts["parameters"].items()) or "none of its own"),
-        ("stops", ", ".join(map(repr, facts["stop"])) or "the model's own end tokens"),
+        ("parameters", _parameters(facts) or "none of its own"),
+        *_sampling(facts["sampling"]),
+        ("stops", ", ".join(_stop(stop) for stop in facts["stop"]) or "the model's own end tokens"),
         ("cpu", f"{cpu['chosen'] or 'unknown'}: {cpu['reason']}"),
         *(("", f"not {rejected.variant}: {rejected.reason}") for rejected in cpu["rejected"]),
         ("weights", f"{load['mode']}: {load['reason']}"),
@@ -127,3 +137,28 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("address", facts["address"]["url"] + (" (running)" if facts["address"]["running"] else "")),
     ]
     return "\n".join([facts["name"], *(f"  {label:<11}{text}" for label, text in rows)])
+
+
+def _parameters(facts: Mapping[str, Any]) -> str:
+    """PARAMETERs that are neither sampling settings nor stops."""
+    shown = {key: value for key, value in facts["parameters"].items() if key not in facts["sampling"] and key != "stop"}
+    return ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
+def _sampling(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows with every setting, by where it comes from."""
+    rows = []
+    for origin, label in _ORIGINS.items():
+        own = [_setting(name, said["value"]) for name, said in settings.items() if said["origin"] == origin]
+        rows += wrap(f"{label}: {', '.join(own)}", _WIDTH) if own else []
+    return [("" if at else "sampling", row.replace(_UNBROKEN, " ")) for at, row in enumerate(rows)]
+
+
+def _setting(name: str, value: Any) -> str:
+    if value is None or value == {}:
+        value = "none"
+    return _UNBROKEN.join([name, *(map(repr, value) if isinstance(value, tuple) else [str(value)])])
+
+
+def _stop(stop: Mapping[str, str]) -> str:
+    return f"{stop['text']!r} ({_ORIGINS[stop['origin']]})"

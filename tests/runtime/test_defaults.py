@@ -34,6 +34,12 @@ def test_the_modelfile_goes_before_the_gguf_and_both_before_the_defaults() -> No
     assert (defaults.context_length, defaults.max_tokens, defaults.threads) == (77, None, 2)
 
 
+def test_samplers_that_nobody_knows_are_left_out() -> None:
+    defaults = from_manifest(manifest_of({}, {"samplers": ["top_k", "made_up", "temperature"]}, []))
+    assert defaults.sampling.samplers == ("top_k", "temperature")
+    assert defaults.sampling_origins["samplers"] == "gguf"
+
+
 def test_a_seed_of_minus_one_is_a_new_one_each_time() -> None:
     defaults = from_manifest(manifest_of({"seed": -1}, {}, []))
     assert (defaults.sampling.seed, defaults.sampling_origins["seed"]) == (None, "default")

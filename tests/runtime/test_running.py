@@ -85,9 +85,13 @@ def test_info_tells_what_is_decided_and_why(bundle: Path, libs: Path) -> None:
     assert facts["name"] == "alphabet"
     assert facts["cpu"]["chosen"]
     assert facts["context"]["tokens"] == 256
-    assert facts["sampling"]["temperature"] == 0
+    assert facts["sampling"]["temperature"] == {"value": 0, "origin": "modelfile"}
+    assert facts["sampling"]["top_k"] == {"value": 40, "origin": "default"}
+    assert facts["stop"] == [{"text": "<|im_end|>", "origin": "template"}]
     page = run(bundle, "info", "--threads", "1", BUNDLE_LIBS=str(libs)).stdout
     assert "threads    1 (as asked)" in page
+    assert "\n  sampling   Modelfile: temperature 0.0\n             default: top_k 40, top_p 0.9, " in page
+    assert "\n  stops      '<|im_end|>' (template)\n" in page
     assert f"cpu        {facts['cpu']['chosen']}: " in page
 
 
