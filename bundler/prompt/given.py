@@ -29,43 +29,43 @@ class ContinuationError(BundleError):
         super().__init__(f"failed to continue the last message: {cause}")
 
 
+def normalized(message: Message) -> dict[str, Any]:
+    """The message without what is None, its reasoning under each name that templates know."""
+    given = {name: value for name, value in message.items() if value is not None}
+    reasoning = next((given[name] for name in _REASONING if name in given), None)
+    return given if reasoning is None else {"thinking": reasoning, **given, "reasoning_content": reasoning}
+
+
 def variables(conversation: Conversation, messages: Sequence[Message], marked: Callable[[Any], Any]) -> dict[str, Any]:
     """The variables, all text that the conversation brings passed through `marked`.
 
-    `messages` are those of the conversation in a shape that the template reads.
+    `messages` are the normalized ones of the conversation in a shape that the template reads.
 
     Raises:
         ContinuationError: the last message is to be continued and has no text.
     """
-    normalized = [_normalized(message) for message in messages]
     if conversation.continue_final:
-        normalized[-1:] = [_open_ended(normalized[-1] if normalized else {})]
+        messages = [*messages[:-1], _open_ended(messages[-1] if messages else {})]
     return {
         **{name: marked(value) for name, value in conversation.arguments.items()},
-        "messages": [_marked(message, marked) for message in normalized],
+        "messages": [_marked(message, marked) for message in messages],
         "tools": marked(list(conversation.tools)) or None,
         "documents": marked(list(conversation.documents)) or None,
         "add_generation_prompt": conversation.add_generation_prompt and not conversation.continue_final,
     }
 
 
-def cut(prompt: str, messages: Sequence[Message]) -> str:
-    """The prompt up to the end of the last message's text.
+def cut(prompt: str, last: Message) -> str:
+    """The prompt up to the end of the text of the last message.
 
     Raises:
         ContinuationError: the template leaves the message out, or changes it.
     """
-    _, text = _continued(_normalized(messages[-1]))
+    _, text = _continued(last)
     if END.strip() not in prompt or text.strip() not in prompt:
         raise ContinuationError("the chat template leaves it out")
     end = prompt.rindex(END.strip())
     return prompt[:end] if prompt.startswith(END, end) else prompt[:end].rstrip()
-
-
-def _normalized(message: Message) -> dict[str, Any]:
-    given = {name: value for name, value in message.items() if value is not None}
-    reasoning = next((given[name] for name in _REASONING if name in given), None)
-    return given if reasoning is None else {"thinking": reasoning, **given, "reasoning_content": reasoning}
 
 
 def _continued(message: Message) -> tuple[str, str]:
@@ -79,7 +79,7 @@ def _continued(message: Message) -> tuple[str, str]:
     raise ContinuationError("it has no text")
 
 
-def _open_ended(message: dict[str, Any]) -> dict[str, Any]:
+def _open_ended(message: Message) -> Message:
     field, text = _continued(message)
     if not isinstance(message[field], str):
         parts = list(message[field])
@@ -87,7 +87,7 @@ def _open_ended(message: dict[str, Any]) -> dict[str, Any]:
         parts[last] = {**parts[last], "text": text + END}
         return {**message, field: parts}
     names = [name for name in _REASONING if message.get(name) == text] if field in _REASONING else [field]
-    return message | dict.fromkeys(names, text + END)
+    return {**message, **dict.fromkeys(names, text + END)}
 
 
 def _marked(message: Message, marked: Callable[[Any], Any]) -> dict[str, Any]:

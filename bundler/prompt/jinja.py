@@ -119,7 +119,7 @@ def _thinking(text: str, think: bool | ThinkLevel | None) -> dict[str, Any]:
 def _rendered(template: Template, conversation: Conversation, marked: Callable[[Any], Any]) -> str:
     compiled = _compile(template.text)
     try:
-        messages = compiled.shapes.fitted(conversation.messages)
+        messages = compiled.shapes.fitted([given.normalized(message) for message in conversation.messages])
         values = {
             **_tokens(template),
             **_thinking(template.text, conversation.think),
@@ -127,7 +127,7 @@ def _rendered(template: Template, conversation: Conversation, marked: Callable[[
         }
         prompt = _leniently(compiled.template, values, len(template.text))
         if conversation.continue_final:
-            prompt = given.cut(prompt, messages)
+            prompt = given.cut(prompt, messages[-1])
         prompt.encode()
     except BundleError:
         raise

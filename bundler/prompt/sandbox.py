@@ -22,7 +22,7 @@ from bundler.prompt.marking import MarkingEnvironment
 _HIDDEN_METHODS: Final = frozenset(("encode", "translate", "maketrans"))
 _HIDDEN_GLOBALS: Final = ("lipsum",)
 _HIDDEN_FILTERS: Final = ("urlize",)
-_ROUNDS, _LITERAL, _SLICE = "bundle rounds", "bundle literal", "bundle slice"
+_ROUNDS, _LITERAL, _SLICE, _LIST = "bundle rounds", "bundle literal", "bundle slice", "bundle list"
 
 
 class BoundedEnvironment(MarkingEnvironment):
@@ -42,7 +42,9 @@ class BoundedEnvironment(MarkingEnvironment):
         self.mark_filters()
         for name, function in self.filters.items():
             self.filters[name] = _bounded(function, growth.OF_CALL.get(name))
-        self.filters.update({_ROUNDS: _rounds, _LITERAL: _nested, _SLICE: _made, marking.CONCAT: _concat})
+        self.filters.update(
+            {_ROUNDS: _rounds, _LITERAL: _nested, _SLICE: _made, _LIST: _GrowingList, marking.CONCAT: _concat}
+        )
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Charging().visit(super()._parse(source, name, filename))
@@ -51,6 +53,8 @@ class BoundedEnvironment(MarkingEnvironment):
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, int | float | bytes) or attr in _HIDDEN_METHODS:
             return False
+        if isinstance(obj, _GrowingList) and attr in ("append", "pop"):
+            return True
         return super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -87,6 +91,10 @@ def render(template: jinja2.Template, variables: Mapping[str, Any], source_size:
         budget.current.reset(token)
 
 
+class _GrowingList(list[object]):
+    """What a template writes as `[]`: the only lists that it may change, as Kimi K2's does."""
+
+
 class _Charging(NodeTransformer):
     """Puts the charging filters of this module into a template's syntax tree."""
 
@@ -97,7 +105,7 @@ class _Charging(NodeTransformer):
         return node
 
     def visit_List(self, node: nodes.List) -> nodes.Expr:  # noqa: N802
-        return self._literal(node, node.items)
+        return self._literal(node, node.items) if node.items else _through(_LIST, node)
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Expr:  # noqa: N802
         return self._literal(node, node.items) if node.ctx == "load" else node

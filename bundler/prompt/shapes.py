@@ -1,4 +1,4 @@
-"""In which shape a Jinja template reads messages: content as text or as parts, a call's arguments as object or as JSON.
+"""In which shape a Jinja template reads messages: content as text or parts, a call's arguments as an object or JSON.
 
 Found out as llama.cpp does, by rendering short chats and looking for their words in the prompt.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bundler.errors import BundleError
 
@@ -20,14 +20,10 @@ _WORD: Final = "Wordtolookfor"
 _NAME: Final = "nametolookfor"
 _ARGUMENTS: Final = {_NAME: "valuetolookfor"}
 _USER: Final = {"role": "user", "content": "Hello."}
-
-
-def _calling(arguments: object) -> Message:
-    call = {"id": "abcdefgh1", "type": "function", "function": {"name": "look", "arguments": arguments}}
-    return {"role": "assistant", "content": "", "tool_calls": [call]}
-
-
-_CALL: Final = _calling(_ARGUMENTS)
+_CALL: Final[Message] = {
+    "role": "assistant",
+    "tool_calls": [{"id": "abcdefgh1", "type": "function", "function": {"name": "look", "arguments": _ARGUMENTS}}],
+}
 _ANSWER: Final = {"role": "tool", "content": "Seen.", "name": "look", "tool_call_id": "abcdefgh1"}
 _TOOL: Final = {
     "type": "function",
@@ -45,12 +41,25 @@ _SURROUNDINGS: Final[dict[str, tuple[list[Message], list[Message]]]] = {
 """What stands before and after a message of a role; else nothing."""
 
 
+class _Call(NamedTuple):
+    objects: bool
+    """Whether arguments are objects; else they are JSON text."""
+    without: dict[str, Any]
+    """What stands for a content that is missing."""
+
+
+_CALLS: Final = tuple(
+    _Call(objects, without) for objects in (True, False) for without in ({}, {"content": ""}, {"content": None})
+)
+
+
 class Shapes:
     """The shapes that one template reads, each found out when it is first asked for."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
         self._known: dict[object, bool] = {}
+        self._call: _Call | None = None
 
     def fitted(self, messages: Sequence[Message]) -> list[Message]:
         """The messages in these shapes. Several parts become text of as many lines.
@@ -68,9 +77,11 @@ class Shapes:
         """Whether messages of this role may have a list of parts as content."""
         return self._answer(("parts", role), lambda: self._reads_parts(role))
 
-    def reads_objects(self) -> bool:
-        """Whether the arguments of tool calls may be objects; else they have to be JSON text."""
-        return self._answer("objects", self._reads_objects)
+    def reads_calls(self) -> _Call:
+        """How messages with tool calls have to look for their calls to be shown."""
+        if self._call is None:
+            self._call = next(filter(self._shows, _CALLS), _CALLS[0])
+        return self._call
 
     def _answer(self, question: object, find_out: Callable[[], bool]) -> bool:
         if question not in self._known:
@@ -85,32 +96,17 @@ class Shapes:
         elif isinstance(content, str) and not self.reads_text("user") and not self.reads_text(role):
             changed["content"] = [{"type": "text", "text": content}]
         if message.get("tool_calls"):
-            changed["tool_calls"] = [self._fitted_call(call) for call in message["tool_calls"]]
+            changed |= _reshaped(message, self.reads_calls())
         return {**message, **changed} if changed else message
-
-    def _fitted_call(self, call: Message) -> Message:
-        function = call.get("function")
-        if not isinstance(function, Mapping) or "arguments" not in function:
-            return call
-        arguments = function["arguments"]
-        if isinstance(arguments, str):
-            if self.reads_objects():
-                with suppress(ValueError):
-                    arguments = json.loads(arguments)
-        elif not self.reads_objects():
-            arguments = json.dumps(arguments, ensure_ascii=False)
-        return {**call, "function": {**function, "arguments": arguments}}
 
     def _reads_parts(self, role: str) -> bool:
         text, parts = self._shown(role, _WORD), self._shown(role, [{"type": "text", "text": _WORD}])
         return bool(parts) and _quoted(parts) <= _quoted(text)
 
-    def _reads_objects(self) -> bool:
-        as_object = self._tried([_USER, _CALL, _ANSWER], tools=[_TOOL])
-        if _NAME in as_object and _ARGUMENTS[_NAME] in as_object and f"'{_NAME}'" not in as_object:
-            return True
-        as_text = self._tried([_USER, _calling(json.dumps(_ARGUMENTS)), _ANSWER], tools=[_TOOL])
-        return f'"{_NAME}"' not in as_text
+    def _shows(self, call: _Call) -> bool:
+        prompt = self._tried([_USER, {**_CALL, **_reshaped(_CALL, call)}, _ANSWER], tools=[_TOOL])
+        garbled = f"'{_NAME}'" in prompt or f'\\"{_NAME}' in prompt
+        return _NAME in prompt and _ARGUMENTS[_NAME] in prompt and not garbled
 
     def _shown(self, role: str, content: object) -> str:
         """The prompt of a chat with such a message, empty where it does not show the word."""
@@ -124,6 +120,25 @@ class Shapes:
         with suppress(Exception):  # a template may raise whatever Python can
             return self._render(given)
         return ""
+
+
+def _reshaped(message: Message, shape: _Call) -> dict[str, Any]:
+    """The calls of a message, and its content where it has none."""
+    calls = [_reshaped_call(call, shape.objects) for call in message["tool_calls"]]
+    return {**({} if message.get("content") else shape.without), "tool_calls": calls}
+
+
+def _reshaped_call(call: Message, objects: bool) -> Message:
+    function = call.get("function")
+    if not isinstance(function, Mapping) or "arguments" not in function:
+        return call
+    arguments = function["arguments"]
+    if objects and isinstance(arguments, str):
+        with suppress(ValueError):
+            arguments = json.loads(arguments)
+    if not objects and not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _quoted(prompt: str) -> int:

@@ -29,10 +29,10 @@ _OFF: Final = ("none", "no_think", "minimal")
 
 def variables(think: bool | ThinkLevel, tree: nodes.Template) -> dict[str, Any]:
     """The variables that tell a template to think or not to."""
-    read = meta.find_undeclared_variables(tree)
-    switched = {name: values[0 if think else 1] for name, values in _SWITCHES.items() if name in read}
-    efforts = {name: _effort(think, tree, name) for name in _EFFORTS if name in read}
-    return {name: value for name, value in (switched | efforts).items() if value is not None}
+    wanted = {name: values[0 if think else 1] for name, values in _SWITCHES.items()}
+    wanted |= {name: _effort(think, tree, name) for name in _EFFORTS}
+    read = meta.find_undeclared_variables(tree)  # which takes the tree apart
+    return {name: value for name, value in wanted.items() if name in read and value is not None}
 
 
 def _effort(think: bool | ThinkLevel, tree: nodes.Template, name: str) -> str | None:
