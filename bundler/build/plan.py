@@ -28,7 +28,7 @@ DATA_ALIGNMENT: Final = 32
 MAX_NAME: Final = 128
 """Characters of a model's name."""
 
-_LATER = ("template", "adapter", "draft")
+_LATER = ("adapter", "draft")
 
 
 @dataclass(frozen=True, slots=True)

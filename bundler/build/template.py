@@ -20,14 +20,16 @@ from bundler.formats.excerpt import clipped
 from bundler.formats.gguf import Header
 from bundler.formats.manifest import Template
 from bundler.formats.modelfile import Command, Modelfile, Notice, Place
-from bundler.prompt import families, frame, jinja
+from bundler.prompt import families, frame, render
 from bundler.prompt.conversation import Conversation
 from bundler.prompt.families import Family, Traits
 from bundler.prompt.frame import Frame
+from bundler.prompt.specials import Specials
 
 _PLACEHOLDER = re.compile(r"\{\{-?\s*\.Prompt\s*-?\}\}")
 """What Ollama writes as TEMPLATE of a model that has a RENDERER."""
 _NO_PARSER = "passthrough"
+_NO_SPECIALS = Specials(())
 EXAMPLE = (
     'TEMPLATE """{{ if .System }}<|system|>{{ .System }}<|end|>{{ end }}<|user|>{{ .Prompt }}<|end|><|assistant|>"""'
 )
@@ -213,7 +215,7 @@ def render_with(template: Template) -> Callable[[frame.Messages], str]:
     Raises, when it is called:
         BundleError: the template does not work, or refuses the messages.
     """
-    return lambda messages: jinja.render(template, Conversation(messages=messages))
+    return lambda messages: render.render(template, Conversation(messages=messages), _NO_SPECIALS).text
 
 
 @cache

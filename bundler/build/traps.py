@@ -14,16 +14,23 @@ from typing import Final, NoReturn
 
 from bundler.build.template import EXAMPLE, Choice, render_with
 from bundler.errors import BundleError
-from bundler.formats.excerpt import clipped
+from bundler.formats.excerpt import clipped, nearest
 from bundler.formats.manifest import Message
 from bundler.formats.modelfile import Command, Modelfile, Notice, Place
 from bundler.prompt import frame, jinja
 from bundler.prompt.frame import Messages
+from bundler.prompt.gotemplate import template as gotemplate
+from bundler.prompt.gotemplate.errors import GoTemplateError
+from bundler.prompt.ollama.functions import FUNCTIONS
 from bundler.prompt.specials import Specials
 
 _QUESTION, _ANSWER, _SYSTEM = "Kindly answer in seventeen words", "With pleasure, in a moment", "Mind the gap always"
 _DATES: Final = ("strftime_now", "currentDate", "yesterdayDate")
 _VARIABLES: Final = frozenset(("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"))
+_FIELDS: Final = frozenset((
+    "Messages", "System", "Prompt", "Response", "Suffix", "Tools", "Think", "ThinkLevel", "IsThinkSet",
+))  # fmt: skip
+_GO_PLACE = re.compile(r"template: \w+:[0-9]+(?::[0-9]+)?: ")
 _JINJA = re.compile(r"\{%-?\s*(?:for|if|set|macro|else|endif|endfor)\b|\{\{-?\s*(?:messages|bos_token|eos_token)\b")
 _FILE = re.compile(r"[\w./~\\: -]+\.(?:jinja2?|j2|gotmpl|tmpl|tpl|template|txt)")
 _JINJA_HINT = (
@@ -48,7 +55,7 @@ def try_out(modelfile: Modelfile, choice: Choice, messages: Sequence[Message]) -
         *_missing_stop(trial),
         *_doubled_begin(trial),
         *_dates(trial, begin),
-        *_misspelt_variables(trial),
+        *_unknown_variables(trial),
     ]
     return trial.notices
 
@@ -97,8 +104,13 @@ class _Trial:
             self.refuse(place, failure, hint, cause)
 
     def refuse(self, place: Place, failure: str, hint: str, cause: BundleError) -> NoReturn:
-        said = cause.said if isinstance(cause, jinja.TemplateError) else ""
-        reason = f"it says: {clipped(said, 200)}" if said else cause.message
+        reason = cause.message
+        if isinstance(cause, jinja.TemplateError) and cause.said:
+            reason = f"it says: {clipped(cause.said, 200)}"
+        elif isinstance(cause.__cause__, GoTemplateError) and self.choice.command:
+            reason = clipped(_GO_PLACE.sub("", cause.__cause__.message, count=1), 200)
+            if place == self.choice.place:
+                place = self._place_of(self.choice.command, cause.__cause__)
         raise self.modelfile.error(place, f"{failure}: {reason}", hint) from cause
 
     def fail(self, place: Place, cause: str, hint: str) -> NoReturn:
@@ -110,6 +122,13 @@ class _Trial:
             return self.render(messages)
         except BundleError:
             return ""
+
+    def _place_of(self, command: Command, fault: GoTemplateError) -> Place:
+        """Where TEMPLATE has what Go complains of; the line's first word where Go names no column."""
+        lines = command.value.split("\n")
+        before, line = lines[: fault.line - 1], lines[min(fault.line, len(lines)) - 1]
+        column = len(line) - len(line.lstrip()) if fault.column is None else _characters(line, fault.column)
+        return self.modelfile.place_within(command, sum(len(text) + 1 for text in before) + column)
 
     def _system_command(self) -> Command | None:
         command = self.modelfile.last("system")
@@ -146,14 +165,14 @@ def _dropped_system(trial: _Trial) -> Iterator[Notice]:
 
 
 def _missing_stop(trial: _Trial) -> Iterator[Notice]:
-    """What the template writes after an answer is what the model will write; something in it must end the answer."""
+    """What the template writes after a question or an answer is what the model will; something there must end it."""
     choice = trial.choice
     found = frame.frame(trial.tried)
     parameters = trial.modelfile.parameters().get("stop", [])
     stops = [*choice.template.stops, *(parameters if isinstance(parameters, list) else [])]
     if found is None or choice.ends.intersection(choice.template.stops):
         return
-    if any(stop in found.turn for stop in stops) or any(end in found.turn for end in choice.ends):
+    if any(end in found.turn or end in found.answer for end in (*stops, *choice.ends)):
         return
     controls = Specials(choice.specials).occurrences(found.turn)
     marker = found.turn[slice(*controls[0])] if controls else found.turn.strip().partition("\n")[0]
@@ -179,14 +198,23 @@ def _dates(trial: _Trial, begin: Messages) -> Iterator[Notice]:
         yield Notice(_place_of(trial, used), f"{trial.choice.label} writes today's date: prompts change every day")
 
 
-def _misspelt_variables(trial: _Trial) -> Iterator[Notice]:
-    """Variables of a Jinja template that are nearly a known one. Others are no mistake: a request can bring any."""
-    unknown = jinja.names(trial.choice.template.text) - _VARIABLES - {"tool", "message"}
-    for name in sorted(unknown):
+def _unknown_variables(trial: _Trial) -> Iterator[Notice]:
+    """Of a Jinja template only names that are nearly a known one: a request can bring any other."""
+    template, label = trial.choice.template, trial.choice.label
+    if template.kind == "go":
+        for name in sorted(gotemplate.parse(template.text, functions=FUNCTIONS).fields() - _FIELDS):
+            near = nearest(name, _FIELDS)
+            advice = f"; is .{near} meant?" if near else f"; known are {', '.join(sorted(_FIELDS))}"
+            yield Notice(_place_of(trial, f".{name}"), f"{label} has no variable .{name}: it prints <no value>{advice}")
+        return
+    for name in sorted(jinja.names(template.text) - _VARIABLES - {"tool", "message"}):
         for known in get_close_matches(name, _VARIABLES, 1, 0.85):
-            yield Notice(
-                trial.choice.place, f"{trial.choice.label} uses the variable {clipped(name)}; is {known} meant?"
-            )
+            yield Notice(trial.choice.place, f"{label} uses the variable {clipped(name)}; is {known} meant?")
+
+
+def _characters(line: str, size: int) -> int:
+    """How many characters the first `size` bytes of UTF-8 are."""
+    return len(line.encode("utf-8", "surrogatepass")[:size].decode("utf-8", "ignore"))
 
 
 def _place_of(trial: _Trial, words: str) -> Place:

@@ -128,7 +128,7 @@ def test_names_that_no_client_could_use(project: Project, name: str) -> None:
     assert fails(project(), name).message.startswith("failed to name the model ")
 
 
-@pytest.mark.parametrize("line", ["TEMPLATE x", "ADAPTER x", "DRAFT x", "from ./tiny.gguf"])
+@pytest.mark.parametrize("line", ["ADAPTER x", "DRAFT x", "from ./tiny.gguf"])
 def test_what_this_version_does_not_know_is_refused_at_its_place(project: Project, line: str) -> None:
     folder = project(line)
     error = fails(folder)

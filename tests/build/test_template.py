@@ -241,3 +241,116 @@ def test_the_message_that_the_template_refuses(build: Build, lines: list[str], p
         "roles must alternate"
     )
     assert hint == "change the MESSAGEs: most templates want user and assistant in turn"
+
+
+# TEMPLATE.
+
+GO = (
+    "{{- if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n"
+    "<|im_start|>assistant\n{{ .Response }}<|im_end|>\n"
+)
+
+
+def test_the_modelfiles_template_comes_first(build: Build) -> None:
+    planned = build(f'TEMPLATE """{GO}"""\n', models.CHATML)
+    template = chosen(planned)
+    assert (template.kind, template.source, template.text) == ("go", "modelfile", GO)
+    assert template.reason == "the Modelfile's TEMPLATE"
+    assert (template.bos_token, template.eos_token) == ("<|endoftext|>", "<|im_end|>")
+    assert template.stops == []
+    assert told(planned) == []
+
+
+def test_the_last_template_counts(build: Build) -> None:
+    assert chosen(build(f'TEMPLATE x\nTEMPLATE """{GO}"""\n')).text == GO
+
+
+def test_a_template_makes_a_renderer_useless(build: Build) -> None:
+    planned = build(f'RENDERER llama3\nPARSER llama3\nTEMPLATE """{GO}"""\n')
+    assert chosen(planned).source == "modelfile"
+    assert told(planned) == ["2:1: RENDERER is not used: TEMPLATE says how to prompt"]
+
+
+def test_the_placeholder_beside_a_renderer_is_no_template(build: Build) -> None:
+    """As `ollama show --modelfile` writes it."""
+    planned = build("TEMPLATE {{ .Prompt }}\nRENDERER qwen3-coder\n", models.CHATML)
+    assert chosen(planned).source == "gguf"
+    assert told(planned) == ["2:1: TEMPLATE {{ .Prompt }} is left out: RENDERER comes first"]
+
+
+def test_an_empty_template_is_none(build: Build) -> None:
+    planned = build('TEMPLATE ""\n', models.CHATML)
+    assert chosen(planned).source == "gguf"
+    assert told(planned) == ["2:1: TEMPLATE is empty and left out"]
+
+
+def test_a_bare_prompt_is_taken_at_its_word(build: Build) -> None:
+    planned = build("TEMPLATE {{ .Prompt }}\n", models.CHATML)
+    assert chosen(planned).text == "{{ .Prompt }}"
+    assert told(planned) == [
+        "2:10: TEMPLATE leaves the system prompt out",
+        "2:10: TEMPLATE writes nothing between an answer and the next question, so no stop string can end one",
+    ]
+
+
+GUIDE = 'such as: TEMPLATE """{{ if .System }}'
+JINJA_HINT = "a TEMPLATE is a Go template; Jinja belongs into the GGUF"
+FILE_HINT = "TEMPLATE takes the template itself, and not the name of a file that holds it"
+
+
+@pytest.mark.parametrize(
+    ("value", "cause", "hint"),
+    [
+        ('"""{{ .Prompt }\n"""', '2:13: TEMPLATE does not work: unexpected "}" in operand', GUIDE),
+        ('"""a\n  {{ if .System }}b"""', "3:3: TEMPLATE does not work: unexpected EOF", GUIDE),
+        ('"""ä\nä{{ .Prompt.X }}"""', "3:", GUIDE),
+        ("{{ .Prompt | nonsense }}", '2:10: TEMPLATE does not work: function "nonsense" not defined', GUIDE),
+        ("Hello", "2:10: TEMPLATE leaves out what the user says", GUIDE),
+        ("./chat.tmpl", "2:10: TEMPLATE leaves out what the user says", FILE_HINT),
+        ("chat template.jinja", "2:10: TEMPLATE leaves out what the user says", FILE_HINT),
+        (
+            "{% for m in messages %}{{ m.content }}{% endfor %}",
+            '2:10: TEMPLATE does not work: function "m" not defined',
+            JINJA_HINT,
+        ),
+        (
+            "{% for message in messages %}{% endfor %}",
+            "2:10: TEMPLATE leaves out what the user says",
+            JINJA_HINT,
+        ),
+    ],
+)
+def test_a_template_that_does_not_work(build: Build, value: str, cause: str, hint: str) -> None:
+    found, told = fails(build, f"TEMPLATE {value}\n", models.CHATML)
+    assert found.startswith(cause)
+    assert told.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("value", "warnings"),
+    [
+        (
+            "{{ .Sytem }}" + GO,
+            ["2:16: TEMPLATE has no variable .Sytem: it prints <no value>; is .System meant?"],
+        ),
+        (
+            "{{ range .Messages }}{{ .Content }}<|im_end|>\n{{ $.Xyz }}{{ end }}",
+            [
+                "3:5: TEMPLATE has no variable .Xyz: it prints <no value>; known are IsThinkSet, Messages, Prompt, "
+                "Response, Suffix, System, Think, ThinkLevel, Tools"
+            ],
+        ),
+        ("{{ .Prompt }}<|im_end|>", ["2:10: TEMPLATE leaves the system prompt out"]),
+        (
+            "\nIt is {{ currentDate }}." + GO,
+            ["3:10: TEMPLATE writes today's date: prompts change every day"],
+        ),
+        (
+            "{{ .System }}USER: {{ .Prompt }} ASSISTANT: {{ .Response }} ",
+            [NO_STOP.format("USER:").replace("1:6", "2:10")],
+        ),
+        ("<|endoftext|><|endoftext|>" + GO, ["2:10: the prompt begins with <|endoftext|> twice"]),
+    ],
+)
+def test_traps_of_a_template(build: Build, value: str, warnings: list[str]) -> None:
+    assert told(build(f'TEMPLATE """{value}"""\n', models.CHATML)) == warnings
