@@ -107,7 +107,7 @@ def cut(item: Any, *indexes: Any) -> Any:
         raise FunctionError(f"can't slice item of type {type_name(item)}")
     start, end = _bounds(indexes, len(item))
     part = list.__getitem__(item, slice(start, end))
-    return Slice(item.type_name, part) if isinstance(item, Slice) else part
+    return Slice(item.type_name, part, nil=item.nil) if isinstance(item, Slice) else part
 
 
 def _bounds(indexes: tuple[Any, ...], count: int) -> tuple[int, int]:

@@ -173,8 +173,9 @@ class _Compiler:
 
         def repeat(run: Run, variables: list[Any], dot: Any) -> int | None:
             items = items_of(collection(run, variables, dot))
-            if not items:
-                return otherwise(run, variables, dot) if otherwise else None
+            if not items:  # a break in the `else` ends just that, as it does in Go
+                outcome = otherwise(run, variables, dot) if otherwise else None
+                return None if outcome == BREAK else outcome
             places = [self.scope.slot_of(variables, *target, node.pipe) for target in slots_of]
             for key, item in items:
                 run.steps -= cost

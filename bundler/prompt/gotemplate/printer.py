@@ -87,6 +87,8 @@ class Printer:
             self._string(type_name(value), "s")
         elif verb == "p" and not isinstance(value, list | dict):
             self._bad_verb(value, verb)
+        elif isinstance(value, Slice) and value.type_name == "[]uint8":
+            self._list(value, verb, 0)
         else:
             self._inner(value, verb, 0)
 

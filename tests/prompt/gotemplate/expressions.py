@@ -69,7 +69,7 @@ _FILTERS = (
 )  # fmt: skip
 _WRONG_FILTERS = ("index .map", "slice", "eq .s", "call", "index", ".s", "$", "nil", "1", "(print)", "nosuch")
 _PARTS = ("", "0", "0", "0 1", "0 0", "1")
-_RARE_PARTS = (".n", "$i", "1 2", "2 1", "-1", "99", '"a"', "0 .m", "0 1 2", "0 1 1", "1.0", "nil", "'\\x00'")
+_RARE_PARTS = ("(.n)", "$i", "1 2", "2 1", "-1", "99", '"a"', "0 (.m)", "0 1 2", "0 1 1", "1.0", "nil", "'\\x00'")
 
 
 @dataclass
@@ -137,7 +137,10 @@ class Expressions:
         return " ".join(self._operand(self.chance.choice(kinds), depth) for _ in range(times))
 
     def _call(self, kind: str, depth: int) -> str:
-        """A function and its arguments."""
+        """A function and its arguments.
+
+        What `slice` has made is not sliced again, as Go would show there what was cut off.
+        """
         chance = self.chance
         if chance.random() < 0.2:
             return f"{chance.choice(['and', 'or'])} {self._several(depth, kind, kind, 'bool', 'any')}"
@@ -150,7 +153,8 @@ class Expressions:
             indexed = f"index {self._operand(chance.choice(['ints', 'str']), depth)} {self._number(depth)}"
             return chance.choice([f"len {counted}", indexed])
         if kind in ELEMENTS and kind != "map":
-            return f"slice {self._operand(kind, depth)} {self._parts()}".rstrip()
+            whole = [path for path in self._named(kind) if "." in path[1:]] or ["(slice nil)", "$", '"a"', "1"]
+            return f"slice {chance.choice(whole)} {self._parts()}".rstrip()
         for holder, element in ELEMENTS.items():
             if element == kind and kind != "any":
                 return f"index {self._operand(holder, depth)} {chance.choice('0001')}"
