@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 
-from bundler.runtime.engine.interface import EngineFinish
+from bundler.runtime.engine.interface import Drawn, EngineFinish
 
 
 class Inbox:
@@ -18,6 +19,7 @@ class Inbox:
         self._loop = loop
         self._lock = threading.Lock()
         self._tokens: list[int] = []
+        self._drawn: deque[Drawn] = deque()
         self._finish: EngineFinish | None = None
         self._woken = False
         self._ready = asyncio.Event()
@@ -33,6 +35,14 @@ class Inbox:
                 self._loop.call_soon_threadsafe(self._ready.set)
             except RuntimeError:
                 return
+
+    def put_drawn(self, drawn: Drawn) -> None:
+        """Take what is told of a token, before the token itself."""
+        self._drawn.append(drawn)
+
+    def drawn(self, count: int) -> list[Drawn]:
+        """What was told of the next `count` tokens."""
+        return [self._drawn.popleft() for _ in range(min(count, len(self._drawn)))]
 
     async def get(self) -> tuple[list[int], EngineFinish | None]:
         """All tokens that have come since the last call, with the finish when it is there; waits for either."""

@@ -74,6 +74,14 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """Added to the logit of a token; -inf forbids it."""
 
 
+class Form(msgspec.Struct, frozen=True):
+    """What an answer has to look like."""
+
+    kind: Literal["schema", "grammar", "expression"]
+    source: Any
+    """A JSON schema, a grammar in GBNF, or a regular expression."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Continue a chat (`messages`) or a text (`prompt`); exactly one of them is given."""
 
@@ -84,6 +92,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Stop strings; never part of the answer."""
     max_tokens: int | None = None
     """Most tokens generated; None: until the model stops or the context is full."""
+    form: Form | None = None
+    likeliest: int | None = None
+    """Tell each token's probability, and so many of the likeliest at its place; None: do not."""
+    ignore_end: bool = False
+    """Go on where the model would end its answer."""
     template_arguments: dict[str, Any] = {}
     """Extra variables for the chat template (`chat_template_kwargs`)."""
     tools: Sequence[dict[str, Any]] = ()
@@ -109,10 +122,27 @@ class Started(msgspec.Struct, frozen=True):
     prompt_tokens: int
 
 
+class Chance(msgspec.Struct, frozen=True):
+    """How likely a token was before any sampler."""
+
+    text: bytes
+    """Maybe part of a character only."""
+    probability: float
+
+
+class ToldToken(msgspec.Struct, frozen=True):
+    """A token of the answer, and the likeliest ones at its place, best first."""
+
+    own: Chance
+    likeliest: Sequence[Chance]
+
+
 class Delta(msgspec.Struct, frozen=True):
     """More of the answer: always whole characters, never part of a stop string."""
 
     text: str
+    tokens: Sequence[ToldToken] = ()
+    """Those that were drawn since the last one, where that was asked for; their text may come later."""
 
 
 class Finished(msgspec.Struct, frozen=True):

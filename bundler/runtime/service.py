@@ -16,6 +16,8 @@ from bundler.formats.manifest import Manifest
 from bundler.runtime import defaults
 from bundler.runtime.detokenize import Detokenizer
 from bundler.runtime.engine.interface import (
+    Constraint,
+    Drawn,
     EngineClosed,
     EngineFinish,
     Handle,
@@ -27,7 +29,19 @@ from bundler.runtime.engine.interface import (
 )
 from bundler.runtime.inbox import Inbox
 from bundler.runtime.prompting import Prompter
-from bundler.runtime.request import Delta, Event, Failed, Finished, Request, Sampling, Started, Usage
+from bundler.runtime.request import (
+    Chance,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    Form,
+    Request,
+    Sampling,
+    Started,
+    ToldToken,
+    Usage,
+)
 from bundler.runtime.startup import Startup
 from bundler.runtime.stops import StopFilter
 
@@ -70,9 +84,22 @@ class Service:
         except BundleError as error:
             yield Failed("invalid_request", error.message)
             return
+        try:
+            constraint = await asyncio.to_thread(_constraint, loaded, request.form) if request.form else None
+        except BundleError as error:
+            yield Failed("invalid_request", error.message)
+            return
         inbox = Inbox(asyncio.get_running_loop())
-        sampling = _within(loaded.engine.context_length, request.sampling)
-        job = Job(prompt=tokens, sampling=sampling, max_tokens=request.max_tokens, on_tokens=inbox.put)
+        job = Job(
+            prompt=tokens,
+            sampling=_within(loaded.engine.context_length, request.sampling),
+            max_tokens=request.max_tokens,
+            ignore_end=request.ignore_end,
+            constraint=constraint,
+            likeliest=request.likeliest,
+            on_tokens=inbox.put,
+            on_drawn=inbox.put_drawn,
+        )
         accepted = _submit(loaded, job)
         if isinstance(accepted, Failed):
             yield accepted
@@ -83,11 +110,13 @@ class Service:
             finish: EngineFinish | None = None
             while finish is None:
                 new, finish = await inbox.get()
+                before = answer.tokens
                 text = answer.drop(new) if self._closed.is_set() else answer.push(new)
                 if finish is not None:
                     text += answer.finish()
-                if text:
-                    yield Delta(text)
+                told = [_told(drawn, loaded.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
+                if text or told:
+                    yield Delta(text, told)
                 if answer.stopped:
                     accepted.cancel()
             yield _finished(answer, finish)
@@ -186,6 +215,31 @@ def _within(context_length: int, sampling: Sampling) -> Sampling:
     """Penalties look back on the whole context at most; llama.cpp reserves memory for as much as it is told."""
     back = min(sampling.repeat_last_n, context_length)
     return msgspec.structs.replace(sampling, repeat_last_n=back)
+
+
+def _constraint(loaded: Loaded, form: Form) -> Constraint:
+    """The constraint that a form is for this model; takes a while.
+
+    Raises:
+        BundleError: it cannot be followed.
+    """
+    if loaded.constraints is None:
+        raise BundleError("failed to follow the form of the answer: this model generates no text")
+    match form.kind:
+        case "schema":
+            return loaded.constraints.schema(form.source)
+        case "grammar":
+            return loaded.constraints.gbnf(form.source)
+        case "expression":
+            return loaded.constraints.expression(form.source)
+
+
+def _told(drawn: Drawn, vocabulary: Vocabulary) -> ToldToken:
+    def chance(token: int, probability: float) -> Chance:
+        return Chance(vocabulary.piece(token, special=True), probability)
+
+    likeliest = [chance(each.token, each.probability) for each in drawn.likeliest]
+    return ToldToken(chance(drawn.token, drawn.probability), likeliest)
 
 
 def _submit(loaded: Loaded, job: Job) -> Handle | Failed:

@@ -6,7 +6,7 @@ clients add. Unknown fields are accepted. What the fields mean is in `openai_req
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,15 +17,29 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Penalty = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 Limit = Annotated[int, msgspec.Meta(ge=-2, le=2**31 - 1)]
 Stops = Annotated[list[str], msgspec.Meta(max_length=64)]
+Bias = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 TokenId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+MOST_ANSWERS = 64
+"""To one request."""
+MOST_LIKELIEST = 20
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class NamedSchema(msgspec.Struct, frozen=True):
+    schema: Any = None
+    name: str | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(msgspec.Struct, frozen=True):
     type: str
+    json_schema: NamedSchema | None = None
+    schema: Any = None
+    """llama-server's, with the type json_object."""
 
 
 class Common(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +58,29 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: Penalty | None = None
     seed: int | None = None
     max_tokens: Limit | None = None
-    n: int | None = None
-    logit_bias: dict[str, float] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MOST_ANSWERS)] | None = None
+    logit_bias: dict[str, Bias] | list[tuple[int, Bias | Literal[False]]] | None = None
     response_format: ResponseFormat | None = None
+    json_schema: Any = None
+    grammar: str | None = None
+    ignore_eos: bool | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: Fraction | None = None
+    xtc_threshold: Fraction | None = None
+    dynatemp_range: Temperature | None = None
+    dynatemp_exponent: Temperature | None = None
+    dry_multiplier: Penalty | None = None
+    dry_base: Penalty | None = None
+    dry_allowed_length: Limit | None = None
+    dry_penalty_last_n: Limit | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
+    mirostat: Literal[0, 1, 2] | None = None
+    mirostat_tau: Temperature | None = None
+    mirostat_eta: Temperature | None = None
+    adaptive_target: float | None = None
+    adaptive_decay: Fraction | None = None
+    min_keep: Limit | None = None
+    samplers: tuple[str, ...] | None = None
 
     @property
     def wants_usage(self) -> bool:
@@ -68,7 +102,7 @@ class ChatCompletion(Common, frozen=True, kw_only=True):
     """Also `content`, as llama-server has it."""
     max_completion_tokens: Limit | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_LIKELIEST)] | None = None
     functions: list[Any] | None = None
     modalities: list[str] | None = None
     render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
@@ -87,4 +121,4 @@ class Completion(Common, frozen=True, kw_only=True):
     suffix: str | None = None
     echo: bool | None = None
     best_of: int | None = None
-    logprobs: int | bool | None = None
+    logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_LIKELIEST)] | bool | None = None

@@ -1,114 +1,80 @@
-"""What OpenAI's request bodies mean as an internal `Request`.
+"""What OpenAI's request bodies mean as internal `Request`s: one for each choice of the answer.
 
 A known field that cannot be honoured is refused, never ignored.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from bundler.runtime.api.conversing import prompt_fields
 from bundler.runtime.api.errors import ApiError, unsupported
-from bundler.runtime.api.openai_bodies import ChatCompletion, Common, Completion
+from bundler.runtime.api.openai_bodies import MOST_ANSWERS, ChatCompletion, Completion
+from bundler.runtime.api.openai_settings import settings
 from bundler.runtime.defaults import Defaults
-from bundler.runtime.request import Request, Sampling
-
-_SAMPLING = (
-    "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_penalty", "repeat_last_n", "presence_penalty",
-    "frequency_penalty",
-)  # fmt: skip
+from bundler.runtime.request import Request
 
 
-def chat_request(body: ChatCompletion, defaults: Defaults) -> Request:
-    """The internal request of a chat completion.
+def chat_requests(body: ChatCompletion, defaults: Defaults) -> list[Request]:
+    """The internal requests of a chat completion.
 
     Raises:
         ApiError: a field asks for what this version cannot do, or the messages make no sense (400).
     """
-    _refuse_common(body)
     if body.functions or (body.wants_tool_calls and not body.render_only):
         raise unsupported("tools" if body.tools else "functions", "tools are not supported by this version")
-    if body.logprobs or body.top_logprobs:
-        raise unsupported("logprobs", "logprobs are not supported by this version")
+    if body.top_logprobs and not body.logprobs:
+        raise ApiError(400, "top_logprobs: set logprobs to true as well", param="top_logprobs")
     if body.modalities and body.modalities != ["text"]:
         raise unsupported("modalities", "this model answers with text only")
     asked = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
-    return Request(
-        **prompt_fields(body),
-        sampling=_sampling(body, defaults),
-        stop=_stops(body),
-        max_tokens=_limit(asked, defaults),
-    )
+    likeliest = (body.top_logprobs or 0) if body.logprobs else None
+    request = Request(**prompt_fields(body), **settings(body, defaults, asked), likeliest=likeliest)
+    return _times(request, body.n or 1)
 
 
-def completion_request(body: Completion, defaults: Defaults) -> Request:
-    """The internal request of a completion.
+def completion_requests(body: Completion, defaults: Defaults) -> list[Request]:
+    """The internal requests of a completion: those of the first prompt, then those of the next.
 
     Raises:
         ApiError: a field asks for what this version cannot do (400).
     """
-    _refuse_common(body)
     if body.suffix:
         raise unsupported("suffix", "a suffix is not supported by this version")
     if body.echo:
         raise unsupported("echo", "echo is not supported by this version")
-    if body.best_of is not None and body.best_of != 1:
-        raise unsupported("best_of", "best_of is not supported by this version; leave it out or give 1")
-    if body.logprobs not in (None, False):
-        raise unsupported("logprobs", "logprobs are not supported by this version")
-    return Request(
-        prompt=_prompt(body.prompt),
-        sampling=_sampling(body, defaults),
-        stop=_stops(body),
-        max_tokens=_limit(body.max_tokens, defaults),
-    )
+    if body.best_of is not None and body.best_of != (body.n or 1):
+        raise unsupported("best_of", "best_of is not supported by this version; leave it out or give n")
+    prompts = _prompts(body.prompt)
+    if len(prompts) * (body.n or 1) > MOST_ANSWERS:
+        raise ApiError(400, f"prompt: at most {MOST_ANSWERS} answers are given to one request", param="prompt")
+    likeliest = None if body.logprobs is None or body.logprobs is False else int(body.logprobs)
+    common = settings(body, defaults, body.max_tokens)
+    return [
+        request
+        for prompt in prompts
+        for request in _times(Request(prompt=prompt, **common, likeliest=likeliest), body.n or 1)
+    ]
 
 
-def _refuse_common(body: Common) -> None:
-    if body.n is not None and body.n != 1:
-        raise unsupported("n", "several answers are not supported by this version; leave n out or give 1")
-    if body.logit_bias:
-        raise unsupported("logit_bias", "logit_bias is not supported by this version")
-    if body.response_format and body.response_format.type != "text":
-        raise unsupported(
-            "response_format",
-            f"response_format {body.response_format.type} is not supported by this version; leave it out or give text",
-        )
+def _times(request: Request, count: int) -> list[Request]:
+    """The request so many times, each with a seed of its own where there is one."""
+    seed = request.sampling.seed
+    if seed is None:
+        return [request] * count
+    samplings = (msgspec.structs.replace(request.sampling, seed=seed + index) for index in range(count))
+    return [msgspec.structs.replace(request, sampling=sampling) for sampling in samplings]
 
 
-def _prompt(prompt: str | list[str | int | list[int]]) -> str | list[int]:
-    """OpenAI takes a text, token ids, or a list of either; of lists only those of one prompt are answered here."""
+def _prompts(prompt: str | list[str | int | list[int]]) -> Sequence[str | list[int]]:
+    """OpenAI takes a text, token ids, or a list of either."""
     if isinstance(prompt, str):
-        return prompt
+        return [prompt]
     tokens = [item for item in prompt if isinstance(item, int)]
     if tokens and len(tokens) == len(prompt):
-        return tokens
-    if tokens:
+        return [tokens]
+    if tokens or not prompt:
         raise ApiError(400, "prompt: a list holds either texts or token ids", param="prompt")
-    if len(prompt) != 1:
-        raise unsupported("prompt", f"prompt: one prompt in a request is supported by this version, not {len(prompt)}")
-    only = prompt[0]
-    assert not isinstance(only, int)
-    return only
-
-
-def _sampling(body: Common, defaults: Defaults) -> Sampling:
-    given: dict[str, Any] = {name: getattr(body, name) for name in _SAMPLING if getattr(body, name) is not None}
-    if body.seed is not None:
-        given["seed"] = None if body.seed == -1 else body.seed % 2**32
-    return msgspec.structs.replace(defaults.sampling, **given)
-
-
-def _stops(body: Common) -> list[str]:
-    return [body.stop] if isinstance(body.stop, str) else list(body.stop or ())
-
-
-def _limit(asked: int | None, defaults: Defaults) -> int | None:
-    """Clients write "no limit" as -1."""
-    if asked is None:
-        return defaults.max_tokens
-    if asked == 0:
-        raise ApiError(400, "max_tokens: at least 1 is needed; leave it out for no limit", param="max_tokens")
-    return asked if asked >= 0 else None
+    return [item for item in prompt if not isinstance(item, int)]
