@@ -19,6 +19,7 @@ from bundler.cli_modelfile import modelfile
 from bundler.cli_runtime import runtime
 from bundler.cli_template import template
 from bundler.errors import BundleError
+from bundler.formats.manifest import Manifest
 from bundler.formats.targets import TARGETS
 from bundler.terminal import human_size, progress, show, warn
 
@@ -103,7 +104,7 @@ def build(
         template = written.manifest.template
         click.echo(f"{written.path}  {human_size(written.size)}  for {built.target}")
         if template:
-            click.echo(f"  template: {template.reason}")
+            show(f"  template: {template.reason}; stops: {_stops(written.manifest)}")
         for sidecar in written.sidecars:
             click.echo(f"  weights:  {sidecar} (keep it beside the executable: {built.split_reason})")
         click.echo(f"  run it:   {_as_command(written.path)}" if built.runs_here else "  copy it there and run it")
@@ -135,7 +136,7 @@ def inspect(file: Path, as_json: bool) -> None:
         show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
     if manifest.template:
         show(f"template  {manifest.template.kind}: {manifest.template.reason}")
-        show(f"stops     {json.dumps([*manifest.template.stops, *_stops(manifest.parameters)])}")
+        show(f"stops     {_stops(manifest)}")
     if manifest.system is not None:
         show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
     for message in manifest.messages:
@@ -144,6 +145,8 @@ def inspect(file: Path, as_json: bool) -> None:
         show(f"greeting  {json.dumps(manifest.page.greeting, ensure_ascii=False)}")
         for question in manifest.page.starters:
             show(f"starter   {json.dumps(question, ensure_ascii=False)}")
+    if manifest.requires:
+        show(f"requires  {manifest.requires}")
     for key, value in manifest.parameters.items():
         show(f"parameter {key} {json.dumps(value)}")
     show("members")
@@ -208,9 +211,11 @@ def completion(shell: str) -> None:
     click.echo(kind(command, {}, "bundle", "_BUNDLE_COMPLETE").source())
 
 
-def _stops(parameters: dict[str, Any]) -> list[str]:
-    stops = parameters.get("stop", [])
-    return stops if isinstance(stops, list) else [str(stops)]
+def _stops(manifest: Manifest) -> str:
+    """The strings that end an answer besides the model's own end tokens: the template's and the Modelfile's."""
+    given = manifest.parameters.get("stop", [])
+    stops = [*(manifest.template.stops if manifest.template else []), *(given if isinstance(given, list) else [given])]
+    return ", ".join(json.dumps(stop, ensure_ascii=False) for stop in stops) or "none"
 
 
 def _as_command(path: Path) -> str:

@@ -15,7 +15,7 @@ from bundler import cli
 from bundler.build import bundles
 from bundler.build.progress import Silent
 from bundler.build.write import write_bundle
-from bundler.formats.manifest import Manifest
+from bundler.formats.manifest import Manifest, Template
 
 
 @pytest.fixture
@@ -54,6 +54,19 @@ def test_a_downloaded_bundle_does_not_steer_the_terminal(tmp_path: Path) -> None
     assert result.exit_code == 0
     assert result.stdout.startswith("m�]0;owned�  ")
     assert not set(result.stdout) & {"\x1b", "\x07", "\x9b"}
+
+
+def test_inspect_tells_the_template_and_what_stops(tmp_path: Path) -> None:
+    (tmp_path / "launcher").write_bytes(b"launcher")
+    template = Template(kind="go", text="x", source="modelfile", reason="the Modelfile's TEMPLATE", stops=["<｜end｜>"])
+    made = Manifest(
+        name="m", bundler="0", runtime={}, models=[], template=template, parameters={"stop": ["a\n"]}, requires="0.14"
+    )
+    path = write_bundle(tmp_path / "m.exe", tmp_path / "launcher", [], {}, made, Silent()).path
+    lines = CliRunner().invoke(cli.command, ["inspect", str(path)]).stdout.splitlines()
+    assert "template  go: the Modelfile's TEMPLATE" in lines
+    assert 'stops     "<｜end｜>", "a\\n"' in lines
+    assert "requires  0.14" in lines
 
 
 def test_a_terminal_that_cannot_show_a_character(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("manifest", f"sha256:{facts['manifest_sha256']}, made with bundle {facts['built_by']}"),
         ("target", facts["target"]),
         ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
-        ("template", f"{template.kind}, from the {template.source}: {template.reason}" if template else "none"),
+        ("template", f"{template.kind}: {template.reason}" if template else "none"),
         ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
         ("parameters", _parameters(facts) or "none of its own"),
         *_sampling(facts["sampling"]),

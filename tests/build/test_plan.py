@@ -86,7 +86,7 @@ def test_everything_that_a_modelfile_says_is_in_the_plan(project: Project) -> No
             kind="jinja",
             text=models.CHATML,
             source="gguf",
-            reason="the GGUF brings its own chat template, of the format ChatML",
+            reason="the GGUF brings its own chat template, in the format of ChatML",
             family="chatml",
             stops=["<|im_end|>", "<|im_start|>"],
             bos_token="<|endoftext|>",

@@ -59,7 +59,7 @@ def base(**others: Any) -> dict[str, Any]:
 def test_the_own_template_of_a_known_format_brings_its_stops(build: Build) -> None:
     template = chosen(build(template=models.CHATML))
     assert (template.kind, template.source, template.text) == ("jinja", "gguf", models.CHATML)
-    assert template.reason == "the GGUF brings its own chat template, of the format ChatML"
+    assert template.reason == "the GGUF brings its own chat template, in the format of ChatML"
     assert (template.family, template.stops) == ("chatml", ["<|im_end|>", "<|im_start|>"])
 
 
