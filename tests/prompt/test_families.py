@@ -348,6 +348,16 @@ def test_a_family_leaves_nothing_out(family: Family) -> None:
     assert prompt.index("<user>") < prompt.index("<assistant>")
 
 
+def test_the_documentation_lists_them() -> None:
+    text = (FOLDER.parent.parent / "docs" / "templates.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{family.name}` | [{family.title}]({family.source}) | {', '.join(f'`{name}`' for name in family.names)} | "
+        f"{'yes' if family.fingerprint else ''} |"
+        for family in KNOWN.values()
+    ]
+    assert re.findall(r"^\| `\S+` \| \[.*$", text, re.MULTILINE) == rows
+
+
 def test_a_name_means_one_family() -> None:
     names = [name for family in KNOWN.values() for name in (family.name, *family.names)]
     assert len(names) == len(set(names))
