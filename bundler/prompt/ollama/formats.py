@@ -32,7 +32,7 @@ def names(roots: Iterable[nodes.List]) -> frozenset[str]:
 def tool_tag(root: nodes.List) -> str:
     """The text that tool calls begin with, `{` where that is the call itself."""
     for node, _ in root.walk():
-        if isinstance(node, nodes.If) and mentions(node.pipe, "ToolCalls"):
+        if isinstance(node, nodes.If) and _asks_for_calls(node.pipe):
             text = _first_text(node.body.nodes) or ""
             return text.replace("\r\n", "\n").partition("{")[0].strip() or ANY_OBJECT
     return ANY_OBJECT
@@ -56,6 +56,11 @@ def thinking_tags(root: nodes.List) -> Tags:
 def mentions(node: nodes.Node, name: str) -> bool:
     """Whether a field of this name is looked up somewhere in it."""
     return any(name in _names(inner) for inner, _ in node.walk())
+
+
+def _asks_for_calls(condition: nodes.Pipe) -> bool:
+    """Whether the calls are an operand themselves: `not .ToolCalls` in parentheses is about something else."""
+    return any("ToolCalls" in _names(operand) for command in condition.commands for operand in command.operands)
 
 
 def _names(node: nodes.Node) -> tuple[str, ...]:

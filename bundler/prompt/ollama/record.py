@@ -13,7 +13,7 @@ from bundler.prompt.gotemplate.values import Map, Slice, Struct
 _Named = TypeVar("_Named", Struct, Slice, Map)
 
 _TAGS: Final[dict[str, dict[str, str]]] = {
-    "template.templateMessage": {
+    "*template.templateMessage": {
         "Role": "role", "Content": "content", "Thinking": "thinking,", "Images": "images,", "ToolCalls": "tool_calls,",
         "ToolName": "tool_name,", "ToolCallID": "tool_call_id,",
     },

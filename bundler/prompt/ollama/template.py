@@ -30,8 +30,8 @@ NAME: Final = "TEMPLATE"
 
 _SAID_BY: Final = {"system": "System", "user": "Prompt", "assistant": "Response"}
 _NOTHING: Final = dict.fromkeys(_SAID_BY.values(), "")
-_END: Final = "\uf8ff\uf8fe\uf8ff"
-"""Put after the text that the model goes on with while the template runs; characters of private use."""
+_END: Final = "\u27e6\u2042\u27e7"
+"""Stands after the text that the model goes on with while the template runs: in no text, and never escaped."""
 
 
 @lru_cache(maxsize=32)

@@ -169,4 +169,4 @@ def _message(turn: Turn) -> Struct:
         "ToolName": turn.tool_name,
         "ToolCallID": turn.tool_call_id,
     }
-    return Struct("template.templateMessage", fields)
+    return Struct("*template.templateMessage", fields)
