@@ -10,9 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bundler.prompt.gotemplate.printer import Directive, Printer
+from bundler.prompt.gotemplate.printer import MAX_CHARACTERS, Directive, Printer
 from bundler.prompt.gotemplate.quote import REPLACEMENT
 from bundler.prompt.gotemplate.values import ABSENT, type_name
+
+__all__ = ["MAX_CHARACTERS", "sprint", "sprintf", "sprintln"]
 
 _LARGEST: Final = 1_000_000
 """Widths, precisions and numbers of operands beyond this are wrong."""

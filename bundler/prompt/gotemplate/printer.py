@@ -259,7 +259,7 @@ class Printer:
         if not self.directive.sharp_v:
             return self._row("[", value, "]", lambda item: self._inner(item, verb, depth + 1))
         name = type_name(value)
-        self.write("[]byte" if name == "[]uint8" and depth == 0 else name)
+        self.write("[]byte" if name == "[]uint8" and depth == 0 and verb == "v" else name)
         if isinstance(value, Slice) and value.nil:
             return self.write("(nil)")
         return self._row("{", value, "}", lambda item: self._inner(item, verb, depth + 1))
