@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bundler.errors import BundleError
+from bundler.formats.excerpt import clipped
 from bundler.prompt.foreign import Foreign
 
-MAX_DEPTH: Final = 128
+MAX_DEPTH: Final = 64
 """Levels of lists and objects in a tool, its schema, or the arguments of a call."""
 
 _LONE: Final = re.compile("[\ud800-\udfff]")
@@ -85,8 +86,13 @@ def sequence(value: Any, where: str) -> Sequence[Any]:
     return value
 
 
+def member(where: str, key: str) -> str:
+    """The place of a member of the object at `where`, for people; its length does not depend on what a client sent."""
+    return where if len(where) > 100 else f"{where}.{key[:40]}"
+
+
 def refusal(where: str, fault: str) -> BundleError:
-    return BundleError(f"failed to render the messages: {where} {fault}")
+    return BundleError(f"failed to render the messages: {clipped(where, 100)} {fault}")
 
 
 def _number(value: float, where: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bundler.prompt.gotemplate.values import Map, Slice, Struct
-from bundler.prompt.ollama.reader import MAX_DEPTH, Reader, mapping, refusal, sequence
+from bundler.prompt.ollama.reader import MAX_DEPTH, Reader, mapping, member, refusal, sequence
 from bundler.prompt.ollama.record import ORDERED, PROPERTY_TYPE, as_json
 
 _TYPESCRIPT: Final = {
@@ -74,7 +74,7 @@ def _properties(type_name: str, declared: Any, read: Reader, where: str, depth: 
         return Map(type_name, nil=True, string="{}")
     where = f"{where}.properties"
     properties = {
-        read.text(name, where): _property(schema, read, f"{where}.{name}", depth)
+        read.text(name, where): _property(schema, read, member(where, name), depth)
         for name, schema in mapping(declared, where).items()
     }
     return as_json(Map(type_name, properties))
@@ -85,16 +85,16 @@ def _property(declared: Any, read: Reader, where: str, depth: int) -> Struct:
         raise refusal(where, "nests too deeply")
     schema = mapping(declared, where)
     choices = sequence(schema.get("anyOf"), f"{where}.anyOf")
-    enum = [read.json(item, f"{where}.enum") for item in sequence(schema.get("enum"), f"{where}.enum")]
+    enum = [read.json(item, f"{where}.enum", depth) for item in sequence(schema.get("enum"), f"{where}.enum")]
     fields = {
         "AnyOf": _list("[]api.ToolProperty", schema.get("anyOf"), [
-            _property(choice, read, f"{where}.anyOf[{at}]", depth + 1) for at, choice in enumerate(choices)
+            _property(choice, read, f"{where}.anyOf[{at}]", depth + 2) for at, choice in enumerate(choices)
         ]),
         "Type": _type(schema.get("type"), read, f"{where}.type"),
-        "Items": read.json(schema.get("items"), f"{where}.items"),
+        "Items": read.json(schema.get("items"), f"{where}.items", depth),
         "Description": read.text(schema.get("description"), f"{where}.description"),
         "Enum": _list("[]interface {}", schema.get("enum"), enum),
-        "Properties": _properties(ORDERED, schema.get("properties"), read, where, depth + 1),
+        "Properties": _properties(ORDERED, schema.get("properties"), read, where, depth + 2),
         "Required": _texts(schema.get("required"), read, f"{where}.required"),
     }  # fmt: skip
     return as_json(Struct("api.ToolProperty", fields))

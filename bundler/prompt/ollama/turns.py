@@ -142,7 +142,8 @@ def _part(part: Mapping[str, Any], read: Reader, where: str) -> tuple[str, str |
 def _call(call: Any, read: Reader, where: str) -> Struct:
     given = mapping(call, where)
     function = mapping(given.get("function"), f"{where}.function")
-    arguments = read.json(mapping(function.get("arguments"), f"{where}.function.arguments"), f"{where}.arguments")
+    place = f"{where}.function.arguments"
+    arguments = read.json(mapping(function.get("arguments"), place), place)
     index = function.get("index", given.get("index"))
     fields = {
         "Index": index if isinstance(index, int) and not isinstance(index, bool) else 0,
