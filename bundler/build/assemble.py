@@ -71,7 +71,7 @@ def build_bundle(
     checker = runtime if wanted == here else packs.find(here, None)
     for path in planned.models.values():
         if checker:
-            check_model(checker, path, progress)
+            check_model(checker, path, progress, chats=planned.manifest.model("chat") is not None)
         else:
             warn(f"{path.name} was not tried with llama.cpp: there is no runtime pack for this machine ({here})")
     members = [

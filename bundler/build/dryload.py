@@ -19,16 +19,14 @@ class _Facts(msgspec.Struct, frozen=True):
     generates: bool
 
 
-def check_model(pack: Pack, model: Path, progress: Progress) -> None:
+def check_model(pack: Pack, model: Path, progress: Progress, *, chats: bool) -> None:
     """Let the runtime of `pack`, which must be one for this machine, load `model` without its tensors.
 
     Raises:
-        BundleError: llama.cpp does not know the model, or the runtime does not work here.
+        BundleError: llama.cpp does not know the model, it `chats` and cannot generate text, or the runtime does not
+            work here.
     """
     with progress.stage(f"Checking {model.name} with llama.cpp"):
         facts = tool.ask(pack, f"check {model} with llama.cpp", "_dry-load", [os.path.abspath(model)], _Facts)
-    if not facts.generates:
-        raise BundleError(
-            f"failed to check {model}: it cannot generate text, as embedding models cannot",
-            "give the GGUF of a chat model",
-        )
+    if chats and not facts.generates:
+        raise BundleError(f"failed to check {model}: it cannot generate text", "give the GGUF of a chat model")

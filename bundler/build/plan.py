@@ -69,14 +69,14 @@ def plan(argument: Path, name: str) -> Plan:
         header = gguf.read_header(FileSource(opened.fileno()), clipped(origin.value))
         _check_loadable(modelfile, origin, header)
         model = weights.describe(header, member)
-        chosen = template.choose(modelfile, origin, header)
+        chosen = template.choose(modelfile, origin, header) if model.role == "chat" else None
     system, requires = modelfile.last("system"), modelfile.last("requires")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
     notices = [
         *modelfile.notices,
-        *chosen.notices,
-        *traps.try_out(modelfile, chosen, messages),
+        *(chosen.notices if chosen else _notices_of_unused(modelfile)),
+        *(traps.try_out(modelfile, chosen, messages) if chosen else ()),
         *_context_notices(modelfile, model.context_length),
     ]
     manifest = Manifest(
@@ -84,11 +84,11 @@ def plan(argument: Path, name: str) -> Plan:
         bundler=__version__,
         runtime={},
         models=[model],
-        template=chosen.template,
+        template=chosen.template if chosen else None,
         system=system.value if system and system.value else None,
         messages=messages,
         parameters=modelfile.parameters(),
-        specials=list(chosen.specials),
+        specials=list(chosen.specials) if chosen else [],
         requires=requires.value if requires else "",
         licenses=list(licenses),
     )
@@ -147,6 +147,15 @@ def _check_loadable(modelfile: Modelfile, origin: Command, header: gguf.Header) 
 
 def _message(command: Command) -> Message:
     return msgspec.convert({"role": command.key, "content": command.value}, Message)
+
+
+def _notices_of_unused(modelfile: Modelfile) -> list[Notice]:
+    """What a model that makes embeddings has no use for."""
+    return [
+        Notice(command.place, f"{command.name.upper()} has no effect: the model makes embeddings and generates no text")
+        for command in modelfile.commands
+        if command.name in ("system", "message", "template", "renderer", "parser")
+    ]
 
 
 def _licenses(modelfile: Modelfile) -> dict[str, str]:

@@ -21,7 +21,15 @@ ASKING = (
     Option("seed", "the same seed and question give the same answer", whole_number(-1, 2**32 - 1), "N"),
     Option("stop", "end the answer where this text would come (may be repeated)", str, "TEXT"),
 )
+EMBEDDING = (
+    Option("dimensions", "the first so many numbers of each vector only", whole_number(1, 1 << 20), "N"),
+    Option("truncate", "cut a text that is too long for the model", switch),
+)
 _LISTS = ("stop",)
+_WORDS = {
+    "run": (("prompt", "PROMPT", "the question; what is piped in is put before it"),),
+    "embed": (("text", "TEXT", "a text; without any, what is piped in is one"),),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(program: str, command: str, argv: Sequence[str], options: Sequence[Option]) -> dict[str, Any]:
-    """Values by option key, those given only; `run` has its words under `prompt` too.
+    """Values by option key, those given only; the words of `run` under `prompt`, those of `embed` under `text`.
 
     Raises:
         UsageError: an option is unknown or its value is wrong.
@@ -44,9 +52,8 @@ def parse(program: str, command: str, argv: Sequence[str], options: Sequence[Opt
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    if command == "run":
-        words = "the question; what is piped in is put before it"
-        parser.add_argument("prompt", nargs="*", metavar="PROMPT", default=[], help=words)
+    for name, metavar, words in _WORDS.get(command, ()):
+        parser.add_argument(name, nargs="*", metavar=metavar, default=[], help=words)
     for option in options:
         if option.metavar:
             parser.add_argument(

@@ -78,6 +78,15 @@ def _run(argv: list[str], environment: Environment) -> int:
     return run(_bundle(environment), question, values, load, environment)
 
 
+def _embed(argv: list[str], environment: Environment) -> int:
+    values = arguments.parse(_program(environment), "embed", argv, (*arguments.EMBEDDING, *LOADING))
+    load = load_settings({**from_environment(LOADING, environment), **values})
+    from bundler.runtime.embed import embed, read_texts
+
+    texts = read_texts(values["text"], sys.stdin, _program(environment))
+    return embed(_bundle(environment), texts, values, load, environment)
+
+
 def _info(argv: list[str], environment: Environment) -> int:
     values = arguments.parse(_program(environment), "info", argv, (arguments.JSON, *LOADING))
     load = load_settings({**from_environment(LOADING, environment), **values})
@@ -108,6 +117,7 @@ def _version(environment: Environment) -> int:
 _COMMANDS: dict[str, Callable[[list[str], Environment], int]] = {
     "serve": _serve,
     "run": _run,
+    "embed": _embed,
     "info": _info,
     "verify": _verify,
     "licenses": _licenses,

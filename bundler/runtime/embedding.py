@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -52,6 +53,13 @@ def embed(loaded: Loaded, inputs: Sequence[str | Sequence[int]], *, truncate: bo
         pooling=embedder.pooling,
         tokens=sum(map(len, all_tokens)),
     )
+
+
+def normalised(vector: Sequence[float], dimensions: int | None = None) -> list[float]:
+    """A vector of Euclidean length 1, of the first `dimensions` numbers only where that is given."""
+    kept = list(vector[:dimensions])
+    length = math.hypot(*kept)
+    return [number / length for number in kept] if length else kept
 
 
 def _tokens(text: str | Sequence[int], vocabulary: Vocabulary) -> Sequence[int]:

@@ -28,6 +28,11 @@ COMMANDS = {
         "answer one question here on the terminal",
         "Answer one question on stdout, without a server. What is piped in is put before the PROMPT.",
     ),
+    "embed": Command(
+        "embed [TEXT…]",
+        "print texts as vectors, a JSON list on a line each",
+        "Print each TEXT, or what is piped in, as a vector of length 1: a JSON list on a line.",
+    ),
     "info": Command(
         "info [--json]",
         "what is inside, and how it runs on this machine",

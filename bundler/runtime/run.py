@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TextIO
@@ -15,6 +13,7 @@ from bundler.errors import BundleError
 from bundler.runtime.announce import ProgressLine
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.defaults import Defaults
+from bundler.runtime.piped import piped
 from bundler.runtime.request import ChatMessage, Delta, Failed, Finished, Request
 from bundler.runtime.service import Service
 from bundler.runtime.settings import LoadSettings, UsageError
@@ -30,7 +29,7 @@ def read_question(words: Sequence[str], stdin: TextIO | None, program: str) -> s
         UsageError: there is neither.
         BundleError: what is piped in is no text.
     """
-    question = "\n\n".join(part for part in (_piped(stdin).strip("\n"), " ".join(words)) if part.strip())
+    question = "\n\n".join(part for part in (piped(stdin).strip("\n"), " ".join(words)) if part.strip())
     if not question:
         raise UsageError("there is no question", f'ask one: {program} run "Why is the sky blue?"')
     return question
@@ -89,16 +88,3 @@ def _request(question: str, values: Mapping[str, Any], defaults: Defaults) -> Re
         stop=values.get("stop", ()),
         max_tokens=values.get("max_tokens", defaults.max_tokens),
     )
-
-
-def _piped(stdin: TextIO | None) -> str:
-    """The text of a pipe or file on stdin; a terminal or device is not waited for."""
-    if stdin is None:
-        return ""
-    mode = os.fstat(stdin.fileno()).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
-        return ""
-    try:
-        return stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError as cause:
-        raise BundleError("failed to read the question from stdin: it is no UTF-8 text") from cause

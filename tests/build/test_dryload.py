@@ -27,7 +27,7 @@ def check(tmp_path: Path, launcher: str) -> None:
             sha256=hashlib.sha256(content).hexdigest(), size=len(content)
         ),
     )
-    dryload.check_model(bring(tmp_path, files), tmp_path / "m.gguf", Silent())
+    dryload.check_model(bring(tmp_path, files), tmp_path / "m.gguf", Silent(), chats=True)
 
 
 def test_a_model_that_llama_cpp_knows(tmp_path: Path) -> None:

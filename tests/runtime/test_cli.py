@@ -202,7 +202,7 @@ def test_a_question_that_is_no_text(bundle: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr == b"error: failed to read the question from stdin: it is no UTF-8 text\n"
+    assert result.stderr == b"error: failed to read stdin: it is no UTF-8 text\n"
 
 
 def test_weights_that_should_lie_beside(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import asyncio
 import base64
-import math
 import sys
 from collections.abc import Sequence
 from itertools import chain
@@ -24,7 +23,7 @@ from bundler.errors import BundleError
 from bundler.runtime.api.errors import ApiError, require_model
 from bundler.runtime.api.http import json_response, read_json
 from bundler.runtime.api.openai_bodies import TokenId
-from bundler.runtime.embedding import Embedded, TextTooLong, embed
+from bundler.runtime.embedding import Embedded, TextTooLong, embed, normalised
 from bundler.runtime.service import Service
 
 MOST_INPUTS = 2048
@@ -78,13 +77,6 @@ class Embeddings:
             raise ApiError(400, f"input: {error}", param="input", code="context_length_exceeded") from error
         except BundleError as error:
             raise ApiError(400, error.message, param="input") from error
-
-
-def normalised(vector: Sequence[float], dimensions: int | None = None) -> list[float]:
-    """A vector of Euclidean length 1, of the first `dimensions` numbers only where that is given."""
-    kept = list(vector[:dimensions])
-    length = math.hypot(*kept)
-    return [number / length for number in kept] if length else kept
 
 
 def _inputs(given: str | list[Any]) -> list[str | list[int]]:
