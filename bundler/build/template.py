@@ -7,7 +7,7 @@ Whether the choice works with the rest of the Modelfile is tried in `traps`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -88,7 +88,7 @@ class _Chooser:
         self.bare = weights.template(header, "")
         self.specials = tuple(vocabulary.control_tokens(header))
         self.ends = vocabulary.end_tokens(header, self.specials)
-        self.traits = _traits(header, self.specials)
+        self.traits = traits(header, self.specials)
         self.notices: list[Notice] = []
 
     def choose(self) -> Choice:
@@ -234,7 +234,8 @@ def _frame(template: Template) -> Frame | None:
         return None
 
 
-def _traits(header: Header, specials: tuple[str, ...]) -> Traits:
+def traits(header: Header, specials: Iterable[str]) -> Traits:
+    """What the GGUF says of the format it was tuned for; `specials` are its control tokens."""
     said = [header.string(f"general.{key}") for key in ("name", "basename", "finetune")]
     return Traits(
         tokens=frozenset(specials),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bundler.build import template, traps
 from bundler.build.plan import Plan, plan
 from bundler.build.template import known_families
 from bundler.errors import BundleError
+from bundler.formats import gguf, vocabulary
+from bundler.formats.gguf import Header
 from bundler.formats.manifest import Template
-from tests import models
+from bundler.formats.modelfile import ModelfileError, parse
+from bundler.formats.source import FileSource
+from bundler.prompt import families
+from tests import models, sources
 
 SHAPE = models.Shape(embedding=32, layers=1, heads=2, kv_heads=1, feed_forward=32, context=2048)
-BASE = {"tokenizer.ggml.eos_token_id": 0}
-"""As a base model: its sequences end with <|endoftext|>, and its vocabulary has ChatML's tokens all the same."""
 PLAIN = "{% for m in messages %}### {{ m.role }}\n{{ m.content }}\n{% endfor %}### assistant\n"
 
 Build = Callable[..., Plan]
@@ -33,6 +39,13 @@ def build(tmp_path: Path) -> Build:
         return plan(tmp_path, "demo")
 
     return build
+
+
+@pytest.fixture(scope="module")
+def one_header(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Header]:
+    path = models.write_random(tmp_path_factory.mktemp("one") / "m.gguf", shape=SHAPE)
+    with path.open("rb") as file:
+        yield gguf.read_header(FileSource(file.fileno()), "m.gguf")
 
 
 def chosen(planned: Plan) -> Template:
@@ -53,6 +66,7 @@ def fails(build: Build, *arguments: Any, **metadata: Any) -> tuple[str, str]:
 
 
 def base(**others: Any) -> dict[str, Any]:
+    """As a base model: its sequences end with <|endoftext|>, and its vocabulary has ChatML's tokens all the same."""
     return {"tokenizer__ggml__eos_token_id": 0, **others}
 
 
@@ -80,6 +94,18 @@ def test_a_format_is_recognised_by_the_vocabulary(build: Build) -> None:
     assert (template.family, template.stops) == ("chatml", family.stops)
     assert (template.bos_token, template.eos_token) == ("<|endoftext|>", "<|im_end|>")
     assert told(planned) == []
+
+
+def test_bare_vocabularies_of_models() -> None:
+    """Most of them are of base models; Command R was never published as one."""
+    recognised = {}
+    for path in sorted(sources.models().glob("ggml-vocab-*.gguf")):
+        with path.open("rb") as file:
+            header = gguf.read_header(FileSource(file.fileno()), path.name)
+            family = families.recognise(known_families(), template.traits(header, vocabulary.control_tokens(header)))
+        if family:
+            recognised[path.name] = family.name
+    assert recognised == {"ggml-vocab-command-r.gguf": "command-r"}
 
 
 def test_a_format_that_is_not_certain_is_an_error_with_ways_out(build: Build) -> None:
@@ -259,6 +285,24 @@ def test_the_modelfiles_template_comes_first(build: Build) -> None:
     assert (template.bos_token, template.eos_token) == ("<|endoftext|>", "<|im_end|>")
     assert template.stops == []
     assert told(planned) == []
+
+
+PIECES = st.sampled_from(
+    ["{{", "}}", "{{-", " .Prompt", ".System", ".Response", ".Messages", "range ", "if ", "end", "else", "$x := ", ".x",
+     "|", '"', "`", "\\", "\n", "ä", "{%", "print ", "json ", "index ", "1", " ", "<|im_end|>", "/*", "*/", "(", ")", "\0"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_any_template_works_or_fails_at_its_place(one_header: Header, text: str) -> None:
+    try:
+        modelfile = parse(f"FROM x\nTEMPLATE {text}\n".encode())
+        choice = template.choose(modelfile, modelfile.commands[0], one_header)
+        places = [notice.place for notice in traps.try_out(modelfile, choice, [])]
+    except ModelfileError as error:
+        places = [error.place]
+    assert all(place.line >= 2 for place in places)
 
 
 def test_the_last_template_counts(build: Build) -> None:

@@ -418,9 +418,7 @@ def test_tools_of_qwen(name: str, system: Talk) -> None:
     file = next(file for file, family in REAL.items() if family == name)
     text = (sources.models() / "templates" / f"{file}.jinja").read_text(encoding="utf-8")
     talk = [*system, *WITH_TOOLS]
-    wanted = render_jinja_template(
-        conversations=[talk], tools=[TOOL], chat_template=text, add_generation_prompt=True
-    )
+    wanted = render_jinja_template(conversations=[talk], tools=[TOOL], chat_template=text, add_generation_prompt=True)
     assert render(KNOWN[name], talk, tools=[TOOL]) == wanted[0][0]
 
 
@@ -441,6 +439,16 @@ LLAMA3 = "<|start_header_id|> <|end_header_id|> <|eot_id|> <|begin_of_text|>"
         (traits(f"{IM} <think> </think>", "<|im_end|>", "qwen3"), "qwen3"),
         (traits(IM, "<|im_end|>", "lfm2"), "chatml-bos"),
         (traits(f"{IM} <|im_sep|>", "<|im_end|>", "phi3"), "phi4"),
+        (
+            traits(
+                "<|system|> <|user|> <|assistant|> <|end|>",
+                "<|endoftext|>",
+                "phi3",
+                tokenizer="llama",
+                names=("Phi3 Mini 4k Instruct",),
+            ),
+            "phi3",
+        ),
         (traits(LLAMA3, "<|eot_id|>"), "llama3"),
         (
             traits(
