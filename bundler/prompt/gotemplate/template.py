@@ -40,8 +40,8 @@ class Template:
             ExecutionError: it cannot be run with this data, in Go's words.
             LimitError: it works or writes too much.
         """
-        run = Run(data)
         try:
+            run = Run(data)
             self._program.run(run, data)
             return run.output()
         except Exhausted as error:

@@ -1,0 +1,86 @@
+"""Commands, arguments and pipes."""
+
+from __future__ import annotations
+
+from tests.prompt.gotemplate.cases.case import Case, fails
+
+CASES = [
+    Case("{{1 | print}}", None, "1"),
+    Case("{{1 | print 2 | print 3}}", None, "32 1"),
+    Case("{{.A | printf `%s-%s` `x`}}", {"A": "q"}, "x-q"),
+    Case("{{.A | len | eq 1}}", {"A": "q"}, "true"),
+    Case("{{print (1 | print 2) (print 3 | print)}}", None, "2 13"),
+    Case("{{true | not | not}}", None, "true"),
+    Case("{{(print 1) | print (print 2)}}", None, "21"),
+    Case("{{eq (len .L) 3 | printf `%v`}}", {"L": [1, 2, 3]}, "true"),
+    Case("{{`<a>` | html | printf `%s!`}}", None, "&lt;a&gt;!"),
+    Case("{{((1))}}", None, "1"),
+    Case("{{(.A).B}}", {"A": {"B": 7}}, "7"),
+    Case("{{((.A)).B}}", {"A": {"B": 7}}, "7"),
+    Case(
+        "{{(.A).B.C}}",
+        {"A": {"B": 7}},
+        fails('1:3: executing "TEMPLATE" at <.A>: can\'t evaluate field C in type interface {}'),
+    ),
+    Case("{{(index .L 0).A.B}}", {"L": [{"A": {"B": 1}}]}, "1"),
+    Case(
+        "{{(index .M `a`).Foo}}",
+        {"M": {"a": "x"}},
+        fails('1:12: executing "TEMPLATE" at <`a`>: can\'t evaluate field Foo in type string'),
+    ),
+    Case("{{(.A | index .B).C}}", {"A": 0, "B": [{"C": 5}]}, "5"),
+    Case("{{(.X).Y}}", {}, "<no value>"),
+    Case("{{(.N).Y}}", {"N": None}, "<no value>"),
+    Case("{{print(1)}}", None, fails('1: unexpected "(" in operand')),
+    Case("{{print (1)(2)}}", None, fails('1: unexpected "(" in operand')),
+    Case("{{print`a`}}", None, fails("1: bad character U+0060 '`'")),
+    Case("{{print 1|print}}", None, "1"),
+    Case("{{print|len}}", None, "0"),
+    Case("{{1 | 2}}", None, fails("1: non executable command in pipeline stage 2")),
+    Case("{{print 1 | print | `a`}}", None, fails("1: non executable command in pipeline stage 3")),
+    Case("{{1 | nil}}", None, fails("1: non executable command in pipeline stage 2")),
+    Case("{{1 | .}}", None, fails("1: non executable command in pipeline stage 2")),
+    Case("{{1 | true}}", None, fails("1: non executable command in pipeline stage 2")),
+    Case(
+        "{{.A | .B}}", {"A": 1, "B": 2}, fails('1:7: executing "TEMPLATE" at <.B>: B is not a method but has arguments')
+    ),
+    Case("{{.A .B}}", {"A": 1}, fails('1:2: executing "TEMPLATE" at <.A>: A is not a method but has arguments')),
+    Case("{{.A.B 1}}", {}, "<no value>"),
+    Case(
+        "{{.A.B 1}}", {"A": {"B": 1}}, fails('1:4: executing "TEMPLATE" at <.A.B>: B is not a method but has arguments')
+    ),
+    Case("{{.A 1}}", {"A": 1}, fails('1:2: executing "TEMPLATE" at <.A>: A is not a method but has arguments')),
+    Case("{{(1) 2}}", None, fails('1:2: executing "TEMPLATE" at <(1) 2>: can\'t give argument to non-function 1')),
+    Case(
+        "{{1 | (print)}}", None, fails('1:2: executing "TEMPLATE" at <1>: can\'t give argument to non-function print')
+    ),
+    Case("{{print 1 | (2)}}", None, fails('1:8: executing "TEMPLATE" at <1>: can\'t give argument to non-function 2')),
+    Case('{{"a" "b"}}', None, fails('1:2: executing "TEMPLATE" at <"a">: can\'t give argument to non-function "a"')),
+    Case("{{1 2}}", None, fails('1:2: executing "TEMPLATE" at <1>: can\'t give argument to non-function 1')),
+    Case("{{. 1}}", None, fails('1:2: executing "TEMPLATE" at <.>: can\'t give argument to non-function .')),
+    Case("{{true 1}}", None, fails('1:2: executing "TEMPLATE" at <true>: can\'t give argument to non-function true')),
+    Case("{{nil}}", None, fails('1:2: executing "TEMPLATE" at <nil>: nil is not a command')),
+    Case("{{nil 1}}", None, fails('1:2: executing "TEMPLATE" at <nil>: can\'t give argument to non-function nil')),
+    Case("{{foo}}", None, fails('1: function "foo" not defined')),
+    Case("{{print foo}}", None, fails('1: function "foo" not defined')),
+    Case("{{foo.Bar}}", None, fails('1: function "foo" not defined')),
+    Case("{{a+1}}", None, fails("1: bad character U+002B '+'")),
+    Case("{{.A+1}}", None, fails("1: bad character U+002B '+'")),
+    Case("{{é}}", None, fails('1: function "é" not defined')),
+    Case("{{print.A}}", None, fails('1:2: executing "TEMPLATE" at <print>: can\'t evaluate field A in type string')),
+    Case("{{len.A}}", None, fails('1:2: executing "TEMPLATE" at <len>: wrong number of args for len: want 1 got 0')),
+    Case("{{(.A}}", {}, fails("1: unclosed left paren")),
+    Case("{{.A)}}", {}, fails("1: unexpected right paren")),
+    Case("{{()}}", None, fails("1: missing value for parenthesized pipeline")),
+    Case("{{( )}}", None, fails("1: missing value for parenthesized pipeline")),
+    Case("{{|}}", None, fails('1: unexpected "|" in command')),
+    Case("{{.A |}}", {}, "<no value>"),
+    Case("{{.A ||  .B}}", {}, fails('1: unexpected "|" in command')),
+    Case("{{| .A}}", {}, fails('1: unexpected "|" in command')),
+    Case("{{print (}}", None, fails("1: unclosed left paren")),
+    Case("{{print (print}}", None, fails("1: unclosed left paren")),
+    Case("{{(1 | )}}", None, "1"),
+    Case("{{print -}}", None, ""),
+    Case("{{print (1) .A}}", {"A": 2}, "1 2"),
+    Case("{{if (1)}}y{{end}}", None, "y"),
+]
