@@ -145,7 +145,8 @@ class _Chooser:
         if not alike:
             return self._choice(self.own, label, self.origin.value_place)
         likely = families.recognise(known_families(), self.traits)
-        family = likely if likely and likely.name in alike else known_families()[alike[0]]
+        narrower = likely and likely.narrows == alike[0] and likely.name in alike
+        family = likely if likely and narrower else known_families()[alike[0]]
         reason = f"the GGUF brings its own chat template, in the format of {family.title}"
         template = msgspec.structs.replace(self.own, family=family.name, stops=family.stops, reason=reason)
         return self._choice(template, label, self.origin.value_place)

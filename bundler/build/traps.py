@@ -32,6 +32,7 @@ _FIELDS: Final = frozenset((
 ))  # fmt: skip
 _GO_PLACE = re.compile(r"template: \w+:[0-9]+(?::[0-9]+)?: ")
 _JINJA = re.compile(r"\{%-?\s*(?:for|if|set|macro|else|endif|endfor)\b|\{\{-?\s*(?:messages|bos_token|eos_token)\b")
+_BRACKETS = re.compile(r"<[^<>\s]{1,38}>|\[[^\[\]\s]{1,38}\]")
 _FILE = re.compile(r"[\w./~\\: -]+\.(?:jinja2?|j2|gotmpl|tmpl|tpl|template|txt)")
 _JINJA_HINT = (
     "a TEMPLATE is a Go template; Jinja belongs into the GGUF (gguf-new-metadata --chat-template-file FILE, Python "
@@ -174,14 +175,22 @@ def _missing_stop(trial: _Trial) -> Iterator[Notice]:
         return
     if any(end in found.turn or end in found.answer for end in (*stops, *choice.ends)):
         return
-    controls = Specials(choice.specials).occurrences(found.turn)
-    marker = found.turn[slice(*controls[0])] if controls else found.turn.strip().partition("\n")[0]
+    marker = _marker(found.turn, Specials(choice.specials))
     if not marker:
         text = f"{choice.label} writes nothing between an answer and the next question, so no stop string can end one"
     else:
-        shown = clipped(marker, 40)
+        shown = clipped(marker)
         text = f'nothing ends an answer: {shown} is neither an end token nor a stop; add PARAMETER stop "{shown}"'
     yield Notice(choice.place, text)
+
+
+def _marker(turn: str, specials: Specials) -> str:
+    """What the end of a turn can be told by: a control token, else something in brackets, else the first words."""
+    controls = specials.occurrences(turn)
+    if controls:
+        return turn[slice(*controls[0])]
+    brackets = _BRACKETS.search(turn)
+    return brackets.group() if brackets else turn.strip().partition("\n")[0][:40].strip()
 
 
 def _doubled_begin(trial: _Trial) -> Iterator[Notice]:

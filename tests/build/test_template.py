@@ -77,6 +77,13 @@ def test_the_own_template_of_a_known_format_brings_its_stops(build: Build) -> No
     assert (template.family, template.stops) == ("chatml", ["<|im_end|>", "<|im_start|>"])
 
 
+def test_the_vocabulary_narrows_the_format_of_an_own_template(build: Build) -> None:
+    qwen = {"general__architecture": "qwen2", "tokenizer__ggml__pre": "qwen2", "general__name": "Qwen2.5 0.5B Instruct"}
+    assert chosen(build(template=models.CHATML, **qwen)).family == "qwen2.5"
+    assert chosen(build(template=known_families()["qwen2.5"].template)).family == "qwen2.5"
+    assert chosen(build(template=known_families()["phi3"].template, **qwen)).family == "phi3"
+
+
 def test_an_own_template_of_no_known_format(build: Build) -> None:
     planned = build('PARAMETER stop "### user"\n', PLAIN)
     template = chosen(planned)
@@ -214,6 +221,7 @@ NO_MARK = (
         ("", "### user", NO_STOP.format("### user")),
         ("", "<|im_start|>", NO_STOP.format("<|im_start|>")),
         ("", " ### user\n<|im_start|>", NO_STOP.format("<|im_start|>")),
+        ("", "</answer><question>", NO_STOP.format("</answer>")),
         ('PARAMETER stop "###"\n', "### user", None),
         ("PARAMETER stop no\n", " ", NO_MARK),
     ],
