@@ -153,7 +153,7 @@ class Expressions:
             indexed = f"index {self._operand(chance.choice(['ints', 'str']), depth)} {self._number(depth)}"
             return chance.choice([f"len {counted}", indexed])
         if kind in ELEMENTS and kind != "map":
-            whole = [path for path in self._named(kind) if "." in path[1:]] or ["(slice nil)", "$", '"a"', "1"]
+            whole = [path for path in self._named(kind) if "." in path[1:]] or ["(slice nil)", '"a"', "1", "nil"]
             return f"slice {chance.choice(whole)} {self._parts()}".rstrip()
         for holder, element in ELEMENTS.items():
             if element == kind and kind != "any":
@@ -162,6 +162,10 @@ class Expressions:
 
     def _comparison(self, depth: int) -> str:
         chance = self.chance
+        if ("$i", "int") in self.scope.variables and chance.random() < 0.3:
+            return chance.choice(
+                ["eq (len (slice $.msgs $i)) 1", "lt $i (len $.msgs)", "eq $i 0", "gt (len (slice .strs $i)) 1"]
+            )
         kind = chance.choice(["str", "int", "float"] if chance.random() < 0.9 else ["bool", "any", *KINDS])
         first = self._operand(kind, depth)
         if chance.random() < 0.3:
