@@ -18,7 +18,7 @@ from jinja2.filters import make_attrgetter
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.visitor import NodeTransformer
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bundler.prompt import foreign
 from bundler.prompt.foreign import Foreign
@@ -66,8 +66,8 @@ class MarkingEnvironment(ImmutableSandboxedEnvironment):
             return super().call_binop(context, operator, left, right)
         if operator == "%" and type(left) is str:
             left = foreign.own(left)
-        if isinstance(right, Markup) and type(left) is Foreign:
-            left = str.__str__(left)  # so that it is escaped
+        if operator == "+" and isinstance(left, str) and isinstance(right, str) and _is_markup(left, right):
+            return _markup(foreign.concat((_escaped(left), _escaped(right))))
         made = super().call_binop(context, operator, left, right)
         return _whole(made) if isinstance(made, Markup) else made
 
@@ -120,6 +120,25 @@ class _ForeignMarkup(Markup, Foreign):  # type: ignore[misc] # lists of Markup a
         return text(self)
 
 
+def _markup(text: str) -> Markup:
+    return _ForeignMarkup(text, foreign.own(text).marks)
+
+
+def _is_markup(*texts: str) -> bool:
+    return any(isinstance(text, Markup) for text in texts)
+
+
+def _escaped(text: str) -> str:
+    """As Markup escapes what is added to it, with the marks kept."""
+    if isinstance(text, Markup):
+        return text
+    pieces, at = [], 0
+    for start, end in foreign.ranges(text):
+        pieces += [escape(text[at:start]), Foreign(escape(str.__str__(text[start:end])))]
+        at = end
+    return foreign.concat([*pieces, escape(text[at:])])
+
+
 class _Concatenating(NodeTransformer):
     """Puts the filter CONCAT in the place of `~`."""
 
@@ -169,5 +188,4 @@ def _safe(value: Any) -> Markup:
         return Markup(value)  # noqa: S704 - what the filter is for
     if isinstance(value, Markup):
         return value
-    printed = text(value)
-    return _ForeignMarkup(printed, foreign.own(printed).marks)
+    return _markup(text(value))
