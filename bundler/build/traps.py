@@ -166,12 +166,16 @@ def _dropped_system(trial: _Trial) -> Iterator[Notice]:
 
 
 def _missing_stop(trial: _Trial) -> Iterator[Notice]:
-    """What the template writes after a question or an answer is what the model will; something there must end it."""
+    """What the template writes after a question or an answer is what the model will; something there must end it.
+
+    A Go template that ends with the question, as many do, does not say how an answer ends.
+    """
     choice = trial.choice
     found = frame.frame(trial.tried)
     parameters = trial.modelfile.parameters().get("stop", [])
     stops = [*choice.template.stops, *(parameters if isinstance(parameters, list) else [])]
-    if found is None or choice.ends.intersection(choice.template.stops):
+    says_nothing = choice.template.kind == "go" and _fields(choice.template.text).isdisjoint(("Messages", "Response"))
+    if found is None or says_nothing or choice.ends.intersection(choice.template.stops):
         return
     if any(end in found.turn or end in found.answer for end in (*stops, *choice.ends)):
         return
@@ -211,14 +215,20 @@ def _unknown_variables(trial: _Trial) -> Iterator[Notice]:
     """Of a Jinja template only names that are nearly a known one: a request can bring any other."""
     template, label = trial.choice.template, trial.choice.label
     if template.kind == "go":
-        for name in sorted(gotemplate.parse(template.text, functions=FUNCTIONS).fields() - _FIELDS):
+        for name in sorted(_fields(template.text) - _FIELDS):
             near = nearest(name, _FIELDS)
-            advice = f"; is .{near} meant?" if near else f"; known are {', '.join(sorted(_FIELDS))}"
-            yield Notice(_place_of(trial, f".{name}"), f"{label} has no variable .{name}: it prints <no value>{advice}")
+            advice = f"is .{near} meant?" if near else f"known are {', '.join(sorted(_FIELDS))}"
+            text = f"there is no variable .{clipped(name)}: it is false and prints <no value>; {advice}"
+            yield Notice(_place_of(trial, f".{name}"), text)
         return
     for name in sorted(jinja.names(template.text) - _VARIABLES - {"tool", "message"}):
         for known in get_close_matches(name, _VARIABLES, 1, 0.85):
             yield Notice(trial.choice.place, f"{label} uses the variable {clipped(name)}; is {known} meant?")
+
+
+def _fields(text: str) -> frozenset[str]:
+    """The names that a Go template looks up in what it is given."""
+    return gotemplate.parse(text, functions=FUNCTIONS).fields()
 
 
 def _characters(line: str, size: int) -> int:

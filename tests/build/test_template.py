@@ -339,10 +339,7 @@ def test_an_empty_template_is_none(build: Build) -> None:
 def test_a_bare_prompt_is_taken_at_its_word(build: Build) -> None:
     planned = build("TEMPLATE {{ .Prompt }}\n", models.CHATML)
     assert chosen(planned).text == "{{ .Prompt }}"
-    assert told(planned) == [
-        "2:10: TEMPLATE leaves the system prompt out",
-        "2:10: TEMPLATE writes nothing between an answer and the next question, so no stop string can end one",
-    ]
+    assert told(planned) == ["2:10: TEMPLATE leaves the system prompt out"]
 
 
 GUIDE = 'such as: TEMPLATE """{{ if .System }}'
@@ -383,16 +380,20 @@ def test_a_template_that_does_not_work(build: Build, value: str, cause: str, hin
     [
         (
             "{{ .Sytem }}" + GO,
-            ["2:16: TEMPLATE has no variable .Sytem: it prints <no value>; is .System meant?"],
+            ["2:16: there is no variable .Sytem: it is false and prints <no value>; is .System meant?"],
         ),
         (
             "{{ range .Messages }}{{ .Content }}<|im_end|>\n{{ $.Xyz }}{{ end }}",
             [
-                "3:5: TEMPLATE has no variable .Xyz: it prints <no value>; known are IsThinkSet, Messages, Prompt, "
-                "Response, Suffix, System, Think, ThinkLevel, Tools"
+                "3:5: there is no variable .Xyz: it is false and prints <no value>; known are IsThinkSet, Messages, "
+                "Prompt, Response, Suffix, System, Think, ThinkLevel, Tools"
             ],
         ),
-        ("{{ .Prompt }}<|im_end|>", ["2:10: TEMPLATE leaves the system prompt out"]),
+        ("{{ .System }}[INST] {{ .Prompt }} [/INST]", []),
+        (
+            "{{ .System }}{{ .Prompt }} {{ .Response }}",
+            ["2:10: TEMPLATE writes nothing between an answer and the next question, so no stop string can end one"],
+        ),
         (
             "\nIt is {{ currentDate }}." + GO,
             ["3:10: TEMPLATE writes today's date: prompts change every day"],
