@@ -17,6 +17,7 @@ from bundler.prompt.gotemplate import nodes
 from bundler.prompt.gotemplate.builtins import BUILTINS
 from bundler.prompt.gotemplate.errors import GoTemplateError
 from bundler.prompt.gotemplate.parse import Trees, parse_trees
+from bundler.prompt.gotemplate.scope import MissingKey
 from bundler.prompt.gotemplate.template import Template
 from bundler.prompt.gotemplate.values import Slice
 from bundler.prompt.ollama import cut, formats
@@ -63,8 +64,8 @@ class OllamaTemplate:
         self.thinking_tags = formats.thinking_tags(root)
         if self.names.isdisjoint(("messages", "response")):
             root = _with_response(root, len(text))
-        self._whole = _program(trees, root)
-        self._last = _program(trees, cut.after_response(root))
+        self._whole = _program(trees, root, "zero")
+        self._last = _program(trees, cut.after_response(root), "default")
 
     def chat(self, conversation: Conversation, *, foreign: bool = False) -> str:
         """The prompt for a conversation.
@@ -138,11 +139,11 @@ def _failure(verb: str, cause: GoTemplateError) -> BundleError:
     )
 
 
-def _program(trees: Trees, root: nodes.List) -> Template:
+def _program(trees: Trees, root: nodes.List, missing_key: MissingKey) -> Template:
     """The template with another tree for the text itself."""
     replaced = Trees(trees.text, trees.name)
     replaced.roots = {**trees.roots, NAME: root}
-    return Template(replaced, FUNCTIONS, "zero")
+    return Template(replaced, FUNCTIONS, missing_key)
 
 
 def _with_response(root: nodes.List, at: int) -> nodes.List:
