@@ -115,27 +115,29 @@ class _Chooser:
 
     def _hinted(self, hinted: list[Command]) -> Choice | None:
         for command in hinted:
-            word = command.name.upper()
             family = families.named(known_families().values(), command.value)
             if family is None:
                 if command.value != _NO_PARSER:
                     self._notice(command.value_place, self._unknown(command))
                 continue
-            alike = self._formats_of_own()
-            if self.own and family.name in alike:
-                reason = f"the GGUF's own chat template, whose format {word} {family.name} names ({family.title})"
-                template = msgspec.structs.replace(self.own, family=family.name, stops=family.stops, reason=reason)
-                return self._choice(template, f"the chat template of {self.name}", self.origin.value_place)
-            if self.own:
-                told = f"{word} {family.name} is used, and the chat template of {self.name} writes another format"
-                self._notice(command.value_place, told)
-            lacking = set(family.fingerprint.tokens if family.fingerprint else ()) - set(self.specials)
-            if lacking:
-                told = f"{self.name} has no control token {min(lacking)}, which the format {family.name} writes"
-                self._notice(command.value_place, told)
-            reason = f"{word} {clipped(command.value)} names the format {family.title}"
-            return self._choice(self._of(family, reason), f"the format {family.name}", command.value_place)
+            return self._named(command, family)
         return None
+
+    def _named(self, command: Command, family: Family) -> Choice:
+        """By a command that names a family. The GGUF's own template is the whole of what ours is the plain part of."""
+        word, place = f"{command.name.upper()} {clipped(command.value)}", command.value_place
+        if self.own and family.name in self._formats_of_own():
+            reason = f"the GGUF's own chat template, whose format {word} names ({family.title})"
+            template = msgspec.structs.replace(self.own, family=family.name, stops=family.stops, reason=reason)
+            return self._choice(template, f"the chat template of {self.name}", self.origin.value_place)
+        if self.own:
+            self._notice(place, f"{word} is used, and the chat template of {self.name} writes another format")
+        lacking = set(family.fingerprint.tokens if family.fingerprint else ()).difference(self.specials)
+        if lacking:
+            told = f"{self.name} has no control token {min(lacking)}, which the format {family.name} writes"
+            self._notice(place, told)
+        template = self._of(family, f"{word} names the format {family.title}")
+        return self._choice(template, f"the format {family.name}", place)
 
     def _own(self) -> Choice | None:
         if self.own is None:
@@ -161,12 +163,14 @@ class _Chooser:
     def _fail(self) -> Choice:
         cause = f"{self.name} has no chat template, and its vocabulary does not make certain how to prompt it"
         likely = families.suggest(known_families(), self.traits)
-        guess = f"if it was tuned for one of {', '.join(likely[:4])}: RENDERER {likely[0]}; " if likely else ""
-        hint = (
-            f"use a GGUF of the instruction-tuned model; or {guess}or name its format, such as RENDERER chatml (known: "
-            f"{', '.join(sorted(known_families()))}); or write it: {EXAMPLE}"
-        )
-        raise self.modelfile.error(self.origin.value_place, cause, hint.replace("; or if", "; if"))
+        ways = [
+            "use a GGUF of the instruction-tuned model",
+            f"name its format, such as RENDERER chatml (known: {', '.join(sorted(known_families()))})",
+            f"write it: {EXAMPLE}",
+        ]
+        if likely:
+            ways.insert(1, f"if it was tuned for one of {', '.join(likely[:4])}: RENDERER {likely[0]}")
+        raise self.modelfile.error(self.origin.value_place, cause, "; or ".join(ways))
 
     def _formats_of_own(self) -> list[str]:
         """Names of the families whose prompts the GGUF's own template writes, the likeliest first."""

@@ -105,7 +105,7 @@ class _Trial:
             self.refuse(place, failure, hint, cause)
 
     def refuse(self, place: Place, failure: str, hint: str, cause: BundleError) -> NoReturn:
-        reason = cause.message
+        reason = clipped(cause.message, 300)
         if isinstance(cause, jinja.TemplateError) and cause.said:
             reason = f"it says: {clipped(cause.said, 200)}"
         elif isinstance(cause.__cause__, GoTemplateError) and self.choice.command:
@@ -146,7 +146,7 @@ class _Trial:
 
     def _remedy(self) -> str:
         if self.choice.command is None:
-            return "get a GGUF with a corrected chat template"
+            return "get a GGUF with a corrected chat template, or name its format in a line such as: RENDERER chatml"
         text = self.choice.command.value
         if _FILE.fullmatch(text.strip()):
             return _FILE_HINT

@@ -118,7 +118,7 @@ def test_bare_vocabularies_of_models() -> None:
 def test_a_format_that_is_not_certain_is_an_error_with_ways_out(build: Build) -> None:
     cause, hint = fails(build, **base())
     assert cause == ("1:6: ./m.gguf has no chat template, and its vocabulary does not make certain how to prompt it")
-    assert hint.startswith("use a GGUF of the instruction-tuned model; if it was tuned for one of chatml")
+    assert hint.startswith("use a GGUF of the instruction-tuned model; or if it was tuned for one of chatml")
     assert ": RENDERER chatml; or name its format, such as RENDERER chatml (known: alpaca, chatml, " in hint
     assert all(name in hint for name in known_families())
     assert '; or write it: TEMPLATE """{{ if .System }}' in hint
@@ -157,7 +157,7 @@ def test_a_renderer_of_the_own_templates_format_keeps_the_own_template(build: Bu
     planned = build("RENDERER qwen3-coder\nPARSER qwen3-coder\n", models.CHATML)
     template = chosen(planned)
     assert (template.source, template.text, template.family) == ("gguf", models.CHATML, "qwen3-instruct")
-    assert template.reason.startswith("the GGUF's own chat template, whose format RENDERER qwen3-instruct names")
+    assert template.reason.startswith("the GGUF's own chat template, whose format RENDERER qwen3-coder names (Qwen 3")
     assert told(planned) == []
 
 
