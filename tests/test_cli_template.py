@@ -157,6 +157,11 @@ def test_messages_that_are_not_there(folder: Path) -> None:
     assert said.hint == "check the path and its permissions"
 
 
+def test_a_variable_that_is_the_template_s_own(folder: Path) -> None:
+    said = error(folder, "--messages", folder / "hi.json", "--arg", "messages=1")
+    assert str(said) == "failed to render the messages: the template's variable messages cannot be set"
+
+
 def test_a_source_that_is_none(folder: Path) -> None:
     assert "unknown command" in str(error(folder / "hi.json", "--messages", folder / "hi.json"))
     assert "there is no" in str(error(folder / "no", "--messages", folder / "hi.json"))

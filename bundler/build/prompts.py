@@ -22,7 +22,7 @@ from bundler.formats.modelfile import Modelfile, ModelfileError, parse
 from bundler.formats.source import FileSource
 from bundler.prompt import render
 from bundler.prompt.conversation import Conversation, Rendered
-from bundler.prompt.messages import with_own
+from bundler.prompt.messages import check_arguments, with_own
 from bundler.prompt.specials import Specials
 
 
@@ -45,6 +45,7 @@ class Subject:
         Raises:
             BundleError: the template refuses it.
         """
+        check_arguments(conversation.arguments)
         messages = with_own(conversation.messages, self.system, self.history)
         return render.render(self.template, replace(conversation, messages=messages), Specials(self.specials))
 

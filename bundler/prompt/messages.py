@@ -20,6 +20,9 @@ _ROLES: Final = {
 _EFFORTS: Final[dict[str, bool | ThinkLevel]] = {
     "none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max",
 }  # fmt: skip
+_RESERVED: Final = frozenset((
+    "template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token",
+))  # fmt: skip
 
 
 class MessageError(BundleError):
@@ -127,6 +130,17 @@ def check_continued(messages: Sequence[Mapping[str, Any]], place: str = "continu
         raise MessageError(place, ": the last message must be an assistant's")
     if last.get("tool_calls"):
         raise MessageError(place, ": a message with tool calls cannot be continued")
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """See whether the arguments leave the template's own variables alone.
+
+    Raises:
+        BundleError: one does not.
+    """
+    taken = sorted(_RESERVED & arguments.keys())
+    if taken:
+        raise BundleError(f"failed to render the messages: the template's variable {taken[0]} cannot be set")
 
 
 def with_own(

@@ -10,8 +10,8 @@ from functools import cached_property
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
 from bundler.prompt import render
-from bundler.prompt.conversation import Conversation, Rendered
-from bundler.prompt.messages import with_own
+from bundler.prompt.conversation import Completion, Conversation, Rendered
+from bundler.prompt.messages import check_arguments, with_own
 from bundler.prompt.specials import Specials
 from bundler.runtime.engine.interface import PromptTooLong, Vocabulary
 from bundler.runtime.request import Request
@@ -19,7 +19,6 @@ from bundler.runtime.tokenizing import tokenize
 
 _UNSUSPECTED_BYTES = 64
 """Bytes per token of context that a prompt may have without anybody looking for the longest token."""
-_RESERVED = frozenset({"template", "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"})
 
 
 class Prompter:
@@ -46,9 +45,9 @@ class Prompter:
         """
         if request.messages is not None:
             return self._chat(request)
-        if isinstance(request.prompt, str):
-            return Rendered(request.prompt)
-        raise BundleError("failed to render the prompt: it is given as token ids")
+        if not isinstance(request.prompt, str):
+            raise BundleError("failed to render the prompt: it is given as token ids")
+        return self._gap(request.prompt, request.suffix) if request.suffix else Rendered(request.prompt)
 
     def tokens(self, request: Request, vocabulary: Vocabulary, context_length: int) -> list[int]:
         """The prompt of `request` as token ids, beginning with one BOS token where the model wants it.
@@ -58,7 +57,7 @@ class Prompter:
                 long are found out by the engine, which counts.)
             BundleError: there is no template for a chat, it refuses the messages, or the prompt is empty.
         """
-        if request.prompt is not None and not isinstance(request.prompt, str):
+        if request.prompt is not None and not isinstance(request.prompt, str) and not request.suffix:
             return _checked(list(request.prompt), vocabulary)
         rendered = self.render(request)
         _require_possible(rendered.text, vocabulary, context_length)
@@ -68,13 +67,16 @@ class Prompter:
     def _specials(self) -> Specials:
         return Specials(self._manifest.specials)
 
+    def _gap(self, prompt: str, suffix: str) -> Rendered:
+        if self._manifest.template is None:
+            raise BundleError("failed to render the prompt: this model has no template with a place for a suffix")
+        return render.complete(self._manifest.template, Completion(prompt=prompt, suffix=suffix), self._specials)
+
     def _chat(self, request: Request) -> Rendered:
         template = self._manifest.template
         if template is None:
             raise BundleError("failed to render the messages: this model has no chat template", "use /v1/completions")
-        taken = sorted(_RESERVED & request.template_arguments.keys())
-        if taken:
-            raise BundleError(f"failed to render the messages: the template argument {taken[0]} is set by the server")
+        check_arguments(request.template_arguments)
         given = [
             {**message.extra, "role": message.role, "content": message.content} for message in request.messages or ()
         ]

@@ -87,6 +87,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     messages: Sequence[ChatMessage] | None = None
     prompt: str | Sequence[int] | None = None
+    suffix: str = ""
+    """What comes after the text that is asked for, where `prompt` comes before it."""
     sampling: Sampling = Sampling()
     stop: Sequence[str] = ()
     """Stop strings; never part of the answer."""

@@ -79,6 +79,50 @@ def test_tools_that_may_not_be_used_are_in_the_prompt_of_an_answer() -> None:
     assert engine.prompt() == "[user]Hi(clock)[assistant]"
 
 
+def test_a_model_thinks_as_it_is_told() -> None:
+    for effort, shown in (("none", "[user]Hi[assistant]"), ("high", "[user]Hi(thinking)[assistant]")):
+        assert post(APPLY, HELLO | {"reasoning_effort": effort}).json() == {"prompt": shown}
+
+
+@pytest.mark.parametrize("asked", [True, "content"])
+def test_an_answer_is_continued(asked: Any) -> None:
+    messages = [*HELLO["messages"], {"role": "assistant", "content": "Well, "}]
+    body = {"messages": messages, "continue_final_message": asked}
+    assert post(APPLY, body).json() == {"prompt": "[user]Hi[assistant]Well, "}
+
+
+GAP = msgspec.structs.replace(
+    TEMPLATE,
+    kind="go",
+    text="{{ if .Suffix }}<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>{{ else }}{{ .Prompt }}{{ end }}",
+)
+
+
+def test_a_gap_is_filled_by_a_template_that_knows_gaps() -> None:
+    engine = ScriptedEngine("b")
+    body = {"prompt": "a", "suffix": "c"}
+    app = application_of(engine, manifest(template=GAP))
+    assert asyncio.run(call(app, "POST", "/v1/completions", json=body)).status_code == 200
+    assert engine.prompt() == "<PRE>a<SUF>c<MID>"
+
+
+@pytest.mark.parametrize(
+    ("body", "template", "message"),
+    [
+        ({"prompt": "a"}, TEMPLATE, "failed to render the prompt: a Jinja template has no place for a suffix"),
+        (
+            {"prompt": "a"},
+            None,
+            "failed to render the prompt: this model has no template with a place for a suffix",
+        ),
+        ({"prompt": [97]}, GAP, "failed to render the prompt: it is given as token ids"),
+    ],
+)
+def test_a_gap_that_cannot_be_filled(body: dict[str, Any], template: Any, message: str) -> None:
+    response = post("/v1/completions", body | {"suffix": "c"}, template=template)
+    assert (response.status_code, response.json()["error"]["message"]) == (400, message)
+
+
 FAULTS: list[tuple[str, dict[str, Any], str | None, str | None, str]] = [
     (
         "no messages",
@@ -131,7 +175,7 @@ FAULTS: list[tuple[str, dict[str, Any], str | None, str | None, str]] = [
         HELLO | {"chat_template_kwargs": {"messages": []}},
         None,
         None,
-        "failed to render the messages: the template argument messages is set by the server",
+        "failed to render the messages: the template's variable messages cannot be set",
     ),
 ]
 

@@ -132,7 +132,7 @@ def test_template_arguments_cannot_replace_the_messages() -> None:
     request = Request(messages=HI.messages, template_arguments={"messages": []})
     [event] = answer(Service(manifest(), Startup.done(loaded(ScriptedEngine()))), request)
     assert event == Failed(
-        "invalid_request", "failed to render the messages: the template argument messages is set by the server"
+        "invalid_request", "failed to render the messages: the template's variable messages cannot be set"
     )
 
 

@@ -41,8 +41,6 @@ def completion_requests(body: Completion, defaults: Defaults) -> list[Request]:
     Raises:
         ApiError: a field asks for what this version cannot do (400).
     """
-    if body.suffix:
-        raise unsupported("suffix", "a suffix is not supported by this version")
     if body.echo:
         raise unsupported("echo", "echo is not supported by this version")
     if body.best_of is not None and body.best_of != (body.n or 1):
@@ -55,7 +53,9 @@ def completion_requests(body: Completion, defaults: Defaults) -> list[Request]:
     return [
         request
         for prompt in prompts
-        for request in _times(Request(prompt=prompt, **common, likeliest=likeliest), body.n or 1)
+        for request in _times(
+            Request(prompt=prompt, suffix=body.suffix or "", **common, likeliest=likeliest), body.n or 1
+        )
     ]
 
 
