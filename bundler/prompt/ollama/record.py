@@ -12,7 +12,7 @@ from bundler.prompt.gotemplate.values import Map, Slice, Struct
 
 _Named = TypeVar("_Named", Struct, Slice, Map)
 
-_TAGS: Final[dict[str, dict[str, str]]] = {
+TAGS: Final[dict[str, dict[str, str]]] = {
     "*template.templateMessage": {
         "Role": "role", "Content": "content", "Thinking": "thinking,", "Images": "images,", "ToolCalls": "tool_calls,",
         "ToolName": "tool_name,", "ToolCallID": "tool_call_id,",
@@ -61,7 +61,7 @@ def as_json(value: _Named) -> _Named:
 def _named(value: Any) -> Any:
     """The value with JSON's names for fields, without those that are left out."""
     if isinstance(value, Struct):
-        tags = _TAGS[value.type_name]
+        tags = TAGS[value.type_name]
         shown = (item for item in value.fields.items() if not _is_left_out(tags[item[0]], item[1]))
         return Struct(value.type_name, {tags[field].rstrip(",?"): _named(item) for field, item in shown})
     if isinstance(value, Slice):
