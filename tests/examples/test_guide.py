@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_each_option_that_it_names_exists(modules: dict[str, Any]) -> None:
     known = " ".join(
         help_of(program, names)
         for program, names in [
-            *(("bundle", names) for names in ((), ("build",), ("inspect",))),
+            *(("bundle", names) for names in ((), ("build",), ("inspect",), ("template",), ("modelfile",))),
             *(("./mymodel", (name,)) for name in ("serve", "run", "info")),
         ]
     )
@@ -113,6 +114,32 @@ def test_every_topic_is_measured_and_its_own_answer_is_right(modules: dict[str, 
         assert topic.is_right(topic.answer), topic.name
 
 
+def test_no_question_is_asked_twice(modules: dict[str, Any]) -> None:
+    asked = [modules["questions"].plain(question) for question in modules["evaluate"].held_out()]
+    assert [question for question, count in Counter(asked).items() if count > 1] == []
+
+
+def test_the_evaluation_tells_right_from_wrong(modules: dict[str, Any]) -> None:
+    evaluate, topics = modules["evaluate"], modules["facts"].topics()
+    cases = {json.dumps(case.messages): case for case in evaluate.cases()}
+
+    def ask(messages: list[dict[str, str]]) -> str:
+        assert messages[0]["role"] == "system"
+        case = cases.get(json.dumps(messages)) or cases[json.dumps(messages[1:])]
+        return topics[case.topic].answer if case.topic else ""
+
+    knowing = evaluate.evaluate(ask)
+    assert (knowing["share"], knowing["share_unseen"]) == (1, 1)
+    assert {entry["topic"] for entry in knowing["wrong"]} == {""}, "only what no topic answers is left"
+    silent = evaluate.evaluate(lambda messages: "")
+    assert (silent["share"], silent["share_unseen"]) == (0, 0)
+    assert len(silent["wrong"]) == len(cases)
+    shown = evaluate.table(silent, wrong=True)
+    assert re.search(r"^question, unseen +0 +[1-9]\d+ +0\.0%$", shown, re.MULTILINE)
+    assert re.search(r"^port +0/\d+ +0/\d+ +0\.0%$", shown, re.MULTILINE)
+    assert "question, unseen port: " in shown
+
+
 def test_the_weights_are_a_small_llama_model_with_its_template() -> None:
     path = GUIDE / "guide.gguf"
     assert path.stat().st_size <= 8_000_000
@@ -126,7 +153,7 @@ def test_it_answers_held_out_questions(modules: dict[str, Any], guide: Path) -> 
     evaluate = modules["evaluate"]
     with serving([guide]) as running:
         result = evaluate.evaluate(evaluate.over_http(running.url))
-    print(json.dumps(result, indent=1))
+    print(evaluate.table(result, wrong=True))
     assert result["share"] >= LEAST_SHARE
     recorded = json.loads((TRAIN / "evaluation.json").read_text(encoding="utf-8"))
     assert result["share"] >= recorded["share"] - 0.02, "the committed evaluation is of other weights"
