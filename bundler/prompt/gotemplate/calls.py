@@ -36,12 +36,12 @@ def wrong_number(name: str, function: Function, given: int, with_previous: bool)
     return f"wrong number of args for {name}: want {wanted} got {total}" if total != wanted else ""
 
 
-def failing(scope: Scope, place: nodes.Node, problem: str, previous: Expression | None) -> Expression:
-    """Fails, after the value that a pipeline hands on."""
+def failing(scope: Scope, place: nodes.Node, problem: str, *before: Expression) -> Expression:
+    """Fails, after what is evaluated before."""
 
     def fail(run: Run, variables: list[Any], dot: Any) -> Any:
-        if previous is not None:
-            previous(run, variables, dot)
+        for value in before:
+            value(run, variables, dot)
         raise scope.error(place, problem)
 
     return fail
@@ -58,14 +58,14 @@ def checked(scope: Scope, wanted: str, node: nodes.Node, value: Expression) -> E
     if wanted == VALUE:
         return value
     if isinstance(node, nodes.Nil):
-        return failing(scope, node, f"cannot assign nil to {wanted}", None)
+        return failing(scope, node, f"cannot assign nil to {wanted}")
     if isinstance(node, nodes.Bool | nodes.Number | nodes.String):
         if wanted == ANY:
             return value
         word, constant = _CONSTANTS[wanted]
         made = constant(node)
         if made is None:
-            return failing(scope, node, f"expected {word}; found {node}", None)
+            return failing(scope, node, f"expected {word}; found {node}")
         return lambda run, variables, dot: made
     check = type_check(scope, wanted, nodes.last_at(node))
     return lambda run, variables, dot: check(value(run, variables, dot))

@@ -10,14 +10,16 @@ class GoTemplateError(Exception):
     """A template that cannot be read or run.
 
     `message` is Go's whole text ("template: NAME:LINE:COLUMN: executing …"). `line` counts from 1, `column` from 0 in
-    bytes of UTF-8 as Go counts it; None where Go names no column, as when reading.
+    bytes of UTF-8 as Go counts it; None where Go names no column, as when reading. There `at` tells where the reading
+    stood, in characters of the template.
     """
 
-    def __init__(self, message: str, line: int, column: int | None = None) -> None:
+    def __init__(self, message: str, line: int, column: int | None = None, at: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
         self.column = column
+        self.at = at
 
 
 class ParseError(GoTemplateError):

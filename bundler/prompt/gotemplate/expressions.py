@@ -91,9 +91,12 @@ def command(scope: Scope, node: nodes.Command, previous: Expression | None, befo
         return _looked_up(scope, first, bool(arguments) or previous is not None, previous)
     if arguments or previous is not None:
         place = before if isinstance(first, nodes.Pipe) else first
-        return calls.failing(scope, place, f"can't give argument to non-function {first}", previous)
+        steps = [] if previous is None else [previous]
+        if isinstance(first, nodes.Variable):
+            steps.append(operand(scope, first))
+        return calls.failing(scope, place, f"can't give argument to non-function {first}", *steps)
     if isinstance(first, nodes.Nil):
-        return calls.failing(scope, first, "nil is not a command", None)
+        return calls.failing(scope, first, "nil is not a command")
     return operand(scope, first)
 
 
@@ -108,7 +111,7 @@ def operand(scope: Scope, node: nodes.Node) -> Expression:
             return constant(None)
         case nodes.Number():
             if node.constant.value is None:
-                return calls.failing(scope, node, f"{node} overflows int", None)
+                return calls.failing(scope, node, f"{node} overflows int")
             return constant(node.constant.value)
         case nodes.Variable() if not node.names:
             return _variable(scope, node)
@@ -131,7 +134,7 @@ def _call(
     function = scope.functions[identifier.name]
     wrong = calls.wrong_number(identifier.name, function, len(arguments), previous is not None)
     if wrong:
-        return calls.failing(scope, identifier, wrong, previous)
+        return calls.failing(scope, identifier, wrong, *([] if previous is None else [previous]))
     is_logic = identifier.name in ("and", "or") and scope.is_builtin(identifier.name)
     before = scope.size
     scope.skippable += is_logic
@@ -171,7 +174,7 @@ def _looked_up(
         start = operand(scope, node.node)
         place = last_at(node.node)
     elif isinstance(node, nodes.Variable):
-        start = operand(scope, nodes.Variable(node.at, node.variable, ()))
+        start = _variable(scope, node)
         slots = scope.slots(node.variable)
         is_any = bool(slots) and slots[0] in scope.items
     elif len(node.names) == 1 and not is_called:

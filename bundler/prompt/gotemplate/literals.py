@@ -144,17 +144,19 @@ def _float(text: str) -> float | None:
 
 
 def _complex(text: str) -> Constant:
-    if found := _COMPLEX.fullmatch(text):
+    imaginary = _float(text[:-1])
+    if imaginary is not None:
+        value = complex(0, imaginary)
+    elif found := _COMPLEX.fullmatch(text):
         value = complex(_part(found["real"]), _part(found["imaginary"]))
     else:
-        imaginary = _float(text[:-1])
-        if imaginary is None:
-            raise ValueError(f"illegal number syntax: {quote(text)}")
-        value = complex(0, imaginary)
+        raise ValueError(f"illegal number syntax: {quote(text)}")
     return Constant(value) if value.imag else Constant(value, _whole(value.real), value.real)
 
 
 def _part(text: str) -> float:
+    if text in ("+", "-"):
+        raise ValueError("syntax error scanning complex number")
     value = None if _HEX_FLOAT.fullmatch(text) else _float(text)
     if value is None:
         raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax")

@@ -50,12 +50,16 @@ def parse_trees(text: str, name: str, functions: Collection[str]) -> Trees:
 
 
 class _Tokens:
-    """The tokens with what has been put back; `line` is that of the last one cut from the text, as in Go's errors."""
+    """The tokens with what has been put back; `line` and `at` are those of the last one cut from the text.
+
+    Go's errors name that line.
+    """
 
     def __init__(self, text: str) -> None:
         self._source = lex.tokens(text)
         self._back: list[Token] = []
         self.line = 1
+        self.at = 0
         self.action_line = 0
         self.level = 0
 
@@ -63,7 +67,7 @@ class _Tokens:
         if self._back:
             return self._back.pop()
         token = next(self._source)
-        self.line = token.line
+        self.line, self.at = token.line, token.at
         return token
 
     def back(self, *tokens: Token) -> None:
@@ -379,4 +383,4 @@ class _Parser:
 
     def _fail(self, problem: str, line: int | None = None) -> NoReturn:
         line = line or self.tokens.line
-        raise ParseError(f"template: {self.trees.name}:{line}: {problem}", line)
+        raise ParseError(f"template: {self.trees.name}:{line}: {problem}", line, at=self.tokens.at)

@@ -89,6 +89,8 @@ CASES = [
     Case("{{print 1+2}}", None, fails('1: bad number syntax: "1+2"')),
     Case("{{print 1+-2i}}", None, fails('1: bad number syntax: "1+"')),
     Case("{{print 1+2i3}}", None, fails('1: bad number syntax: "1+2i3"')),
+    Case("{{print 1+i}}", None, fails("1: syntax error scanning complex number")),
+    Case("{{print 0x1P-21i}}", None, "(0+4.76837158203125e-07i)"),
     Case("{{print 0x1+2i}}", None, fails('1: strconv.ParseFloat: parsing "0x1": invalid syntax')),
     Case("{{print 1+0x2i}}", None, fails('1: strconv.ParseFloat: parsing "+0x2": invalid syntax')),
     Case("{{print _1}}", None, fails('1: function "_1" not defined')),

@@ -55,6 +55,8 @@ CASES = [
     ),
     Case("{{if .A}}{{$x := 1}}{{else}}{{$x}}{{end}}", {"A": 1}, ""),
     Case("{{$x := 1}}{{if .A}}{{$x := 2}}{{else}}{{$x}}{{end}}", {}, "1"),
+    Case("{{$x := $x.L}}", None, fails('1:10: executing "TEMPLATE" at <$x.L>: undefined variable: $x')),
+    Case("{{or 1 ($x := 5)}}{{$x 2}}", None, fails('1:20: executing "TEMPLATE" at <$x>: undefined variable: $x')),
     Case("{{$x.A := 1}}", None, fails('1: undefined variable "$x"')),
     Case("{{$x, $y := .L}}", {"L": [1, 2, 3]}, fails("1: too many declarations in command")),
     Case("{{$x, := 1}}", None, fails("1: too many declarations in command")),
