@@ -10,11 +10,8 @@ from typing import Any, Final
 
 from bundler.errors import BundleError
 from bundler.prompt.conversation import Conversation
+from bundler.prompt.specials import OWN_ROLES
 
-ROLES: Final = frozenset(
-    ("system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "observation")
-)
-"""Roles that count as a template's own text, since templates make control tokens of them."""
 END: Final = "CONTINUE_FINAL_MESSAGE_TAG "
 """Put behind the text to be continued; some templates look for it. The blank shows whether a template strips."""
 _REASONING: Final = ("reasoning_content", "thinking", "reasoning")
@@ -92,4 +89,4 @@ def _open_ended(message: Message) -> Message:
 
 def _marked(message: Message, marked: Callable[[Any], Any]) -> dict[str, Any]:
     role = message.get("role")
-    return {**marked(message), **({"role": role} if role in ROLES else {})}
+    return {**marked(message), **({"role": role} if role in OWN_ROLES else {})}

@@ -12,7 +12,7 @@ from typing import Any, Final
 OWN_ROLES: Final = frozenset((
     "system", "user", "assistant", "tool", "developer", "function", "ipython", "environment", "observation",
 ))  # fmt: skip
-"""Roles of messages that count as a template's own words; any other role is foreign text."""
+"""Roles that count as a template's own words, since templates make control tokens of them; any other is foreign."""
 
 _OWN_KEYS: Final = frozenset(("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "thinking"))
 """Keys of a message, which templates name themselves."""
