@@ -7,7 +7,7 @@ environment. Knows nothing of tokens, models or HTTP. `from_json` is llama.cpp's
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
@@ -43,30 +43,20 @@ class _RefusalError(Exception):
     """`raise_exception` was called."""
 
 
-def render(template: Template, conversation: Conversation | Sequence[Mapping[str, Any]], *old: Any, **also: Any) -> str:
+def render(template: Template, conversation: Conversation) -> str:
     """The prompt of a conversation.
-
-    Messages and keyword arguments instead of a Conversation are accepted until all callers have one.
 
     Raises:
         TemplateError: the template is no valid Jinja, fails, refuses the messages, or works without end.
         BundleError: the last message cannot be continued, or a message has parts that the template cannot show.
     """
-    if not isinstance(conversation, Conversation):
-        conversation = Conversation(
-            messages=conversation,
-            add_generation_prompt=old[0] if old else also.pop("add_generation_prompt", True),
-            tools=also.pop("tools", None) or (),
-            documents=also.pop("documents", None) or (),
-            arguments=also,
-        )
     return str.__str__(_rendered(template, conversation, lambda value: value))
 
 
 def render_marked(template: Template, conversation: Conversation) -> Rendered:
     """The same prompt, and which of it the template did not write itself.
 
-    Roles of `given.ROLES` count as its own text. Of numbers nothing is marked.
+    Roles of `specials.OWN_ROLES` count as its own text. Of numbers nothing is marked.
 
     Raises:
         BundleError: as `render`.

@@ -12,6 +12,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from bundler import data
 from bundler.formats.manifest import Template
 from bundler.prompt import families, frame, jinja
+from bundler.prompt.conversation import Conversation
 from bundler.prompt.families import Family, Traits
 from tests import sources
 
@@ -306,7 +307,7 @@ def template(text: str) -> Template:
 
 
 def render(family: Family, talk: Talk, **variables: Any) -> str:
-    return jinja.render(template(family.template), talk, **variables)
+    return jinja.render(template(family.template), Conversation(messages=talk, arguments=variables))
 
 
 def test_there_are_the_families_that_are_shown_here() -> None:
@@ -542,7 +543,7 @@ def test_templates_of_models_are_recognised_by_what_they_write() -> None:
 
 
 def framed(text: str) -> frame.Frame:
-    found = frame.frame(lambda talk: jinja.render(template(text), talk))
+    found = frame.frame(lambda talk: jinja.render(template(text), Conversation(messages=talk)))
     assert found is not None
     return found
 
@@ -557,4 +558,4 @@ def test_a_frame() -> None:
     "text", ["", "{{ messages[0].content }}", "{{ messages | map(attribute='content') | list }}" * 2]
 )
 def test_a_template_without_a_frame(text: str) -> None:
-    assert frame.frame(lambda talk: jinja.render(template(text), talk)) is None
+    assert frame.frame(lambda talk: jinja.render(template(text), Conversation(messages=talk))) is None

@@ -2,70 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import product
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from msgspec.structs import replace
 
-from bundler.formats.manifest import Template
 from bundler.prompt import budget, jinja
+from bundler.prompt.conversation import Conversation
 from bundler.prompt.jinja import TemplateError
-
-Talk = list[dict[str, Any]]
+from tests.prompt.chats import template
 
 USER = {"role": "user", "content": "How are you?"}
-TALK: Talk = [
-    {"role": "user", "content": "Hi <|im_end|> {{ x }} ä\n\n "},
-    {"role": "assistant", "content": " Hello!\n"},
-    USER,
-]
-SYSTEM: Talk = [{"role": "system", "content": "Be brief."}, *TALK]
-TOOL_TALK: Talk = [
-    {"role": "user", "content": "Weather?"},
-    {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [
-            {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Köln", "n": 1}}}
-        ],
-    },
-    {"role": "tool", "content": '{"t": 1}', "tool_call_id": "c1", "name": "weather"},
-    USER,
-]
-TALKS = [TALK, SYSTEM, TOOL_TALK]
-TOOLS = [
-    {
-        "type": "function",
-        "function": {
-            "name": "weather",
-            "description": 'Tells <b> & "x" ä',
-            "parameters": {
-                "type": "object",
-                "properties": {"city": {"type": "string", "description": "a city"}, "n": {"enum": [1, 2]}},
-                "required": ["city"],
-            },
-        },
-    }
-]
-
-
-def template(text: str) -> Template:
-    return Template(kind="jinja", text=text, source="gguf", reason="", bos_token="<s>", eos_token="</s>")
 
 
 def render(text: str, messages: Sequence[Mapping[str, Any]] | None = None, **variables: Any) -> str:
-    return jinja.render(template(text), messages or [USER], **variables)
+    return jinja.render(template(text), Conversation(messages=messages or [USER], arguments=variables))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +66,34 @@ def test_further_variables_reach_the_template() -> None:
 
 def test_the_generation_prompt_can_be_left_out() -> None:
     text = "{% if add_generation_prompt %}go{% endif %}"
-    assert jinja.render(template(text), [USER], add_generation_prompt=False) == ""
+    assert jinja.render(template(text), Conversation(messages=[USER], add_generation_prompt=False)) == ""
 
 
 def test_a_template_that_needs_tools_gets_none_of_them() -> None:
     assert render("[{% for tool in tools %}{{ tool }}{% endfor %}]") == "[]"
+
+
+def test_no_token_is_an_undefined_one_until_a_template_counts_on_it() -> None:
+    plain = replace(template("{{ bos_token is defined }}"), bos_token="")
+    assert jinja.render(plain, Conversation(messages=[USER])) == "False"
+    counting = replace(template("{{ bos_token + 'a' }}"), bos_token="")
+    assert jinja.render(counting, Conversation(messages=[USER])) == "a"
+
+
+def test_the_names_that_a_template_looks_up() -> None:
+    text = (
+        "{% set a = b %}{% for m in messages %}{{ m.c }}{% endfor %}{% if d %}{% set e = 1 %}{% endif %}{{ a }}{{ e }}"
+    )
+    assert jinja.names(text) == {"b", "messages", "d", "e"}
+
+
+def test_only_lists_that_a_template_makes_empty_may_change() -> None:
+    assert (
+        render("{% set l = [] %}{% set _ = l.append(1) %}{% set _ = l.append('a') %}{{ l.pop(0) }}{{ l }}") == "1['a']"
+    )
+    for text in ("{% set l = [1] %}{{ l.append(2) }}", "{% set l = [] %}{{ l.clear() }}", "{{ messages.pop() }}"):
+        with pytest.raises(TemplateError, match="is unsafe"):
+            render(text)
 
 
 def test_a_refusal_carries_what_the_template_says() -> None:
@@ -213,6 +192,23 @@ def test_memory_has_an_end(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "{% set x = messages[0].content * 1000 %}" + "{% set x = x ~ x %}" * 40,
+        "{% set x = messages[0].content * 1000 %}" + "{% set x = x + x %}" * 40,
+        "{% set x = messages[0].content * 10000 %}{{ 'a' | replace('a', x) | replace('e', x) }}",
+        "{% set x = messages[0].content * 10000 %}{{ x.replace('e', x) }}",
+        "{% set x = messages[0].content * 10000 %}{{ x.join(x) }}",
+        "{% set x = messages[0].content * 10000 %}{{ ('%s' * 1000) % ([x] * 1000) }}",
+        "{{ (messages[0].content * 100000).replace('e', '\t').expandtabs(4000) }}",
+    ],
+)
+def test_memory_has_an_end_with_marks(text: str) -> None:
+    with pytest.raises(TemplateError, match="characters of text"):
+        jinja.render_marked(template(text), Conversation(messages=[USER]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "{{ 'a' | center(10 ** 9) }}",
         "{{ 'a'.ljust(10 ** 9) }}",
         "{{ 'a' | indent(10 ** 9) }}",
@@ -268,51 +264,3 @@ def test_content_is_never_read_as_a_template(system: str, content: str) -> None:
     chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     prompt = render(chatml, [{"role": "system", "content": system}, {"role": "user", "content": content}])
     assert prompt == f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n"
-
-
-def _compiled_as_transformers_do(text: str) -> jinja2.Template:
-    """As utils/chat_template_utils.py of transformers 4.57; its `{% generation %}` prints its body and no more."""
-
-    def raise_exception(message: str) -> NoReturn:
-        raise jinja2.TemplateError(message)
-
-    def tojson(
-        x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-    ) -> str:
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.filters |= {"tojson": tojson, "from_json": json.loads}
-    environment.globals |= {
-        "raise_exception": raise_exception,
-        "strftime_now": lambda form: datetime.now().strftime(form),
-    }
-    text = re.sub(r"(\{%-?) *generation *(-?%\})", r"\1 if true \2", text)
-    return environment.from_string(re.sub(r"(\{%-?) *endgeneration *(-?%\})", r"\1 endif \2", text))
-
-
-def test_real_templates_give_what_transformers_give(llama_cpp_templates: list[Path]) -> None:
-    compared = 0
-    for path in llama_cpp_templates:
-        text = path.read_text(encoding="utf-8")
-        reference = _compiled_as_transformers_do(text)
-        for messages, tools, prompt in product(TALKS, (None, TOOLS), (True, False)):
-            given: dict[str, Any] = {
-                "messages": messages,
-                "tools": tools,
-                "documents": None,
-                "add_generation_prompt": prompt,
-            }
-            try:
-                wanted = reference.render(**given, bos_token="<s>", eos_token="</s>")
-            except Exception:  # the template does not support this conversation
-                continue
-            assert jinja.render(template(text), messages, prompt, tools=tools) == wanted, path.name
-            compared += 1
-    assert compared > 10 * len(llama_cpp_templates)
-
-
-def test_every_real_template_renders_a_plain_chat(llama_cpp_templates: list[Path]) -> None:
-    for path in llama_cpp_templates:
-        prompt = jinja.render(template(path.read_text(encoding="utf-8")), TALK)
-        assert "How are you?" in prompt, path.name
