@@ -15,6 +15,8 @@ SHOWN = (
     "{% for m in messages %}[{{ m.role }}:{{ m.content | trim }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}"
 )
 
+PARTS = "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
+
 
 def render(text: str, messages: list[dict[str, Any]], **given: Any) -> str:
     return jinja.render(template(text), Conversation(messages=messages, **given))
