@@ -14,6 +14,7 @@ from functools import cache
 import msgspec
 
 from bundler import data
+from bundler.build import faults
 from bundler.errors import BundleError
 from bundler.formats import vocabulary, weights
 from bundler.formats.excerpt import clipped
@@ -30,9 +31,6 @@ _PLACEHOLDER = re.compile(r"\{\{-?\s*\.Prompt\s*-?\}\}")
 """What Ollama writes as TEMPLATE of a model that has a RENDERER."""
 _NO_PARSER = "passthrough"
 _NO_SPECIALS = Specials(())
-EXAMPLE = (
-    'TEMPLATE """{{ if .System }}<|system|>{{ .System }}<|end|>{{ end }}<|user|>{{ .Prompt }}<|end|><|assistant|>"""'
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +109,13 @@ class _Chooser:
         if renderer:
             self._notice(renderer.place, "RENDERER is not used: TEMPLATE says how to prompt")
         template = self._made(kind="go", text=command.value, source="modelfile", reason="the Modelfile's TEMPLATE")
+        try:
+            render.check(template)
+        except BundleError as cause:
+            place, said = faults.fault(self.modelfile, command, cause)
+            raise self.modelfile.error(
+                place, f"TEMPLATE is no Go template: {said}", faults.advice(command.value)
+            ) from cause
         return self._choice(template, "TEMPLATE", command.value_place, command)
 
     def _hinted(self, hinted: list[Command]) -> Choice | None:
@@ -166,7 +171,7 @@ class _Chooser:
         ways = [
             "use a GGUF of the instruction-tuned model",
             f"name its format, such as RENDERER chatml (known: {', '.join(sorted(known_families()))})",
-            f"write it: {EXAMPLE}",
+            f"write it: {faults.EXAMPLE}",
         ]
         if likely:
             ways.insert(1, f"if it was tuned for one of {', '.join(likely[:4])}: RENDERER {likely[0]}")

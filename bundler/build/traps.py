@@ -12,7 +12,8 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Final, NoReturn
 
-from bundler.build.template import EXAMPLE, Choice, render_with
+from bundler.build.faults import advice, fault
+from bundler.build.template import Choice, render_with
 from bundler.errors import BundleError
 from bundler.formats.excerpt import clipped, nearest
 from bundler.formats.manifest import Message
@@ -20,7 +21,6 @@ from bundler.formats.modelfile import Command, Modelfile, Notice, Place
 from bundler.prompt import frame, jinja
 from bundler.prompt.frame import Messages
 from bundler.prompt.gotemplate import template as gotemplate
-from bundler.prompt.gotemplate.errors import GoTemplateError
 from bundler.prompt.ollama.functions import FUNCTIONS
 from bundler.prompt.specials import Specials
 
@@ -30,15 +30,7 @@ _VARIABLES: Final = frozenset(("messages", "tools", "documents", "add_generation
 _FIELDS: Final = frozenset((
     "Messages", "System", "Prompt", "Response", "Suffix", "Tools", "Think", "ThinkLevel", "IsThinkSet",
 ))  # fmt: skip
-_GO_PLACE = re.compile(r"template: \w+:[0-9]+(?::[0-9]+)?: ")
-_JINJA = re.compile(r"\{%-?\s*(?:for|if|set|macro|else|endif|endfor)\b|\{\{-?\s*(?:messages|bos_token|eos_token)\b")
 _BRACKETS = re.compile(r"<[^<>\s]{1,38}>|\[[^\[\]\s]{1,38}\]")
-_FILE = re.compile(r"[\w./~\\: -]+\.(?:jinja2?|j2|gotmpl|tmpl|tpl|template|txt)")
-_JINJA_HINT = (
-    "a TEMPLATE is a Go template; Jinja belongs into the GGUF (gguf-new-metadata --chat-template-file FILE, Python "
-    "package gguf), and then TEMPLATE is not needed"
-)
-_FILE_HINT = "TEMPLATE takes the template itself, and not the name of a file that holds it"
 
 
 def try_out(modelfile: Modelfile, choice: Choice, messages: Sequence[Message]) -> list[Notice]:
@@ -108,10 +100,9 @@ class _Trial:
         reason = clipped(cause.message, 300)
         if isinstance(cause, jinja.TemplateError) and cause.said:
             reason = f"it says: {clipped(cause.said, 200)}"
-        elif isinstance(cause.__cause__, GoTemplateError) and self.choice.command:
-            reason = clipped(_GO_PLACE.sub("", cause.__cause__.message, count=1), 200)
-            if place == self.choice.place:
-                place = self._place_of(self.choice.command, cause.__cause__)
+        elif self.choice.command:
+            at, reason = fault(self.modelfile, self.choice.command, cause)
+            place = at if place == self.choice.place else place
         raise self.modelfile.error(place, f"{failure}: {reason}", hint) from cause
 
     def fail(self, place: Place, cause: str, hint: str) -> NoReturn:
@@ -123,13 +114,6 @@ class _Trial:
             return self.render(messages)
         except BundleError:
             return ""
-
-    def _place_of(self, command: Command, fault: GoTemplateError) -> Place:
-        """Where TEMPLATE has what Go complains of; the line's first word where Go names no column."""
-        lines = command.value.split("\n")
-        before, line = lines[: fault.line - 1], lines[min(fault.line, len(lines)) - 1]
-        column = len(line) - len(line.lstrip()) if fault.column is None else _characters(line, fault.column)
-        return self.modelfile.place_within(command, sum(len(text) + 1 for text in before) + column)
 
     def _system_command(self) -> Command | None:
         command = self.modelfile.last("system")
@@ -147,10 +131,7 @@ class _Trial:
     def _remedy(self) -> str:
         if self.choice.command is None:
             return "get a GGUF with a corrected chat template, or name its format in a line such as: RENDERER chatml"
-        text = self.choice.command.value
-        if _FILE.fullmatch(text.strip()):
-            return _FILE_HINT
-        return _JINJA_HINT if _JINJA.search(text) else f"such as: {EXAMPLE}"
+        return advice(self.choice.command.value)
 
 
 def _dropped_system(trial: _Trial) -> Iterator[Notice]:
@@ -217,8 +198,8 @@ def _unknown_variables(trial: _Trial) -> Iterator[Notice]:
     if template.kind == "go":
         for name in sorted(_fields(template.text) - _FIELDS):
             near = nearest(name, _FIELDS)
-            advice = f"is .{near} meant?" if near else f"known are {', '.join(sorted(_FIELDS))}"
-            text = f"there is no variable .{clipped(name)}: it is false and prints <no value>; {advice}"
+            which = f"is .{near} meant?" if near else f"known are {', '.join(sorted(_FIELDS))}"
+            text = f"there is no variable .{clipped(name)}: it is false and prints <no value>; {which}"
             yield Notice(_place_of(trial, f".{name}"), text)
         return
     for name in sorted(jinja.names(template.text) - _VARIABLES - {"tool", "message"}):
@@ -229,11 +210,6 @@ def _unknown_variables(trial: _Trial) -> Iterator[Notice]:
 def _fields(text: str) -> frozenset[str]:
     """The names that a Go template looks up in what it is given."""
     return gotemplate.parse(text, functions=FUNCTIONS).fields()
-
-
-def _characters(line: str, size: int) -> int:
-    """How many characters the first `size` bytes of UTF-8 are."""
-    return len(line.encode("utf-8", "surrogatepass")[:size].decode("utf-8", "ignore"))
 
 
 def _place_of(trial: _Trial, words: str) -> Place:

@@ -350,16 +350,16 @@ FILE_HINT = "TEMPLATE takes the template itself, and not the name of a file that
 @pytest.mark.parametrize(
     ("value", "cause", "hint"),
     [
-        ('"""{{ .Prompt }\n"""', '2:13: TEMPLATE does not work: unexpected "}" in operand', GUIDE),
-        ('"""a\n  {{ if .System }}b"""', "3:3: TEMPLATE does not work: unexpected EOF", GUIDE),
-        ('"""ä\nä{{ .Prompt.X }}"""', "3:", GUIDE),
-        ("{{ .Prompt | nonsense }}", '2:10: TEMPLATE does not work: function "nonsense" not defined', GUIDE),
+        ('"""{{ .Prompt }\n"""', '2:24: TEMPLATE is no Go template: unexpected "}" in operand', GUIDE),
+        ('"""a\n  {{ if .System }}b"""', "3:20: TEMPLATE is no Go template: unexpected EOF", GUIDE),
+        ('"""ä\nä{{ .Prompt.X }}"""', "3:12: TEMPLATE does not work: executing", GUIDE),
+        ("{{ .Prompt | nonsense }}", '2:23: TEMPLATE is no Go template: function "nonsense" not defined', GUIDE),
         ("Hello", "2:10: TEMPLATE leaves out what the user says", GUIDE),
         ("./chat.tmpl", "2:10: TEMPLATE leaves out what the user says", FILE_HINT),
         ("chat template.jinja", "2:10: TEMPLATE leaves out what the user says", FILE_HINT),
         (
             "{% for m in messages %}{{ m.content }}{% endfor %}",
-            '2:10: TEMPLATE does not work: function "m" not defined',
+            '2:36: TEMPLATE is no Go template: function "m" not defined',
             JINJA_HINT,
         ),
         (
