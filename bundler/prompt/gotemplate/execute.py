@@ -24,7 +24,7 @@ Expression = Callable[["Run", list[Any], Any], Any]
 """Gives a value, of the same."""
 
 _CLOCK_EVERY: Final = 256
-_ESCAPED_BYTES: Final = re.compile("[\udc80-\udcff]+")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]+")
 
 
 class Exhausted(Exception):  # noqa: N818 - turned into a LimitError where the place is known
@@ -125,13 +125,13 @@ def _extent(data: Any) -> tuple[int, int, bool]:
 
 
 def _valid(text: str) -> str:
-    """The text as UTF-8 has it: bytes of one character that came apart are joined, others become U+FFFD."""
+    """The text as UTF-8 has it: bytes of one character that came apart are joined, what else is none becomes U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
         pieces: list[str] = []
         at = 0
-        for found in _ESCAPED_BYTES.finditer(text):
+        for found in _SURROGATES.finditer(text):
             pieces += (text[at : found.start()], _mended(text[found.start() : found.end()]))
             at = found.end()
         return concat([*pieces, text[at:]])
@@ -139,5 +139,5 @@ def _valid(text: str) -> str:
 
 
 def _mended(escaped: str) -> str:
-    mended = _ESCAPED_BYTES.sub(lambda found: REPLACEMENT * len(found[0]), decode(encode(escaped)))
+    mended = _SURROGATES.sub(lambda found: REPLACEMENT * len(found[0]), decode(encode(escaped)))
     return Foreign(mended) if isinstance(escaped, Foreign) else mended

@@ -179,6 +179,16 @@ def test_output_is_plain_where_nothing_is_foreign() -> None:
     assert type(parse("x").execute({"A": Foreign("y")})) is str
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [("a\ud800b", "a\ufffdb"), ("\udcff\udce2\udc82\udcac", "\ufffd€"), (mark("x\udcc3"), "x\ufffd")],
+)
+def test_output_is_utf_8(data: str, expected: str) -> None:
+    output = parse("{{.}}").execute(data)
+    assert output == expected
+    assert isinstance(output, Foreign) == isinstance(data, Foreign)
+
+
 def test_fields() -> None:
     text = (
         "{{.System}}{{if .Tools}}{{range .Tools}}{{.Name}}{{$.Model}}{{else}}{{.Other.Deep}}{{end}}{{end}}"
