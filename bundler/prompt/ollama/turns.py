@@ -84,13 +84,13 @@ def joined(texts: Sequence[str]) -> str:
 
 
 def _turn(message: Mapping[str, Any], read: Reader, where: str, images: int) -> Turn:
-    role = read.text(message.get("role"), f"{where}.role").lower()
+    role = _role(message.get("role"), read, where)
     text, shown = _content(message, read, where, images)
     thought = message.get("reasoning_content") or message.get("thinking") or message.get("reasoning")
     name = message.get("tool_name") or (message.get("name") if role == "tool" else "")
     calls = sequence(message.get("tool_calls"), f"{where}.tool_calls")
     return Turn(
-        _OWN_ROLES.get(role, role),
+        role,
         [text],
         [read.text(thought, f"{where}.reasoning_content")] if thought else [],
         shown,
@@ -98,6 +98,14 @@ def _turn(message: Mapping[str, Any], read: Reader, where: str, images: int) -> 
         read.text(name, f"{where}.name"),
         read.text(message.get("tool_call_id"), f"{where}.tool_call_id"),
     )
+
+
+def _role(role: Any, read: Reader, where: str) -> str:
+    """In lower case; the roles that templates know are not foreign."""
+    if isinstance(role, str) and (own := _OWN_ROLES.get(role)):
+        return own
+    lower = read.text(role, f"{where}.role").lower()
+    return _OWN_ROLES.get(lower, lower)
 
 
 def _content(message: Mapping[str, Any], read: Reader, where: str, images: int) -> tuple[str, list[str]]:
@@ -124,7 +132,7 @@ def _with_images(text: str, count: int, first: int) -> str:
             text = text.replace("[img]", f"[img-{number}]", 1)
         else:
             before += f"[img-{number}]"
-    return before + text
+    return before + text if before else text
 
 
 def _part(part: Mapping[str, Any], read: Reader, where: str) -> tuple[str, str | None]:
