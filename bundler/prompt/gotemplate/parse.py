@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final, NoReturn, TypeVar
 
-from bundler.prompt.gotemplate import lex, limits, literals, nodes
+from bundler.prompt.gotemplate import limits, literals, nodes
 from bundler.prompt.gotemplate.errors import LimitError, ParseError
 from bundler.prompt.gotemplate.lex import Kind, Token
+from bundler.prompt.gotemplate.lookahead import Lookahead
 from bundler.prompt.gotemplate.quote import quote
 
 _OPERANDS: Final = frozenset((
@@ -45,55 +46,14 @@ def parse_trees(text: str, name: str, functions: Collection[str]) -> Trees:
     if len(text) > limits.SOURCE:
         raise LimitError(f"template: {name}:1: longer than {limits.SOURCE} characters", 1)
     trees = Trees(text, name)
-    _Parser(_Tokens(text), trees, functions, name).template()
+    _Parser(Lookahead(text), trees, functions, name).template()
     return trees
-
-
-class _Tokens:
-    """The tokens with what has been put back; `line` and `at` are those of the last one cut from the text.
-
-    Go's errors name that line.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._source = lex.tokens(text)
-        self._back: list[Token] = []
-        self.line = 1
-        self.at = 0
-        self.action_line = 0
-        self.level = 0
-
-    def next(self) -> Token:
-        if self._back:
-            return self._back.pop()
-        token = next(self._source)
-        self.line, self.at = token.line, token.at
-        return token
-
-    def back(self, *tokens: Token) -> None:
-        """Put tokens back, the first of them to come last."""
-        self._back.extend(tokens)
-
-    def peek(self) -> Token:
-        token = self.next()
-        self.back(token)
-        return token
-
-    def next_word(self) -> Token:
-        """The next one that is no space."""
-        token = self.next()
-        return self.next_word() if token.kind is Kind.SPACE else token
-
-    def peek_word(self) -> Token:
-        token = self.next_word()
-        self.back(token)
-        return token
 
 
 class _Parser:
     """Reads one template of the text; `define` and `block` have parsers of their own on the same tokens."""
 
-    def __init__(self, tokens: _Tokens, trees: Trees, functions: Collection[str], name: str) -> None:
+    def __init__(self, tokens: Lookahead, trees: Trees, functions: Collection[str], name: str) -> None:
         self.tokens = tokens
         self.trees = trees
         self.functions = functions
