@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -306,8 +307,10 @@ def template(text: str) -> Template:
     return Template(kind="jinja", text=text, source="family", reason="", bos_token="<s>", eos_token="</s>")
 
 
-def render(family: Family, talk: Talk, **variables: Any) -> str:
-    return jinja.render(template(family.template), Conversation(messages=talk, arguments=variables))
+def render(
+    family: Family, talk: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), **arguments: Any
+) -> str:
+    return jinja.render(template(family.template), Conversation(messages=talk, tools=tools, arguments=arguments))
 
 
 def test_there_are_the_families_that_are_shown_here() -> None:
