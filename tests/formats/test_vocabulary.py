@@ -40,6 +40,26 @@ def test_control_tokens(name: str, tokens: list[str], types: list[int] | None, e
 
 
 @pytest.mark.parametrize(
+    ("name", "tokens", "named", "expected"),
+    [
+        ("by name", ["a", "<|im_end|>", "<|im_start|>"], {}, {"<|im_end|>"}),
+        ("as the file says", ["a", "<x>", "<y>"], {"eos": 1, "eot": 2}, {"<x>", "<y>"}),
+        ("no such token", ["a"], {"eos": 9, "eom": 0}, {"a"}),
+        ("messages of harmony", ["<|end|>", "<|return|>", "<|call|>"], {"eos": 1}, {"<|return|>", "<|call|>"}),
+        ("messages of Phi", ["<|end|>", "<|endoftext|>"], {"eos": 1}, {"<|end|>", "<|endoftext|>"}),
+        ("none", ["a"], {}, set()),
+    ],
+)
+def test_tokens_that_end_an_answer(name: str, tokens: list[str], named: dict[str, int], expected: set[str]) -> None:
+    read = header(
+        build(
+            {"tokenizer.ggml.tokens": tokens, **{f"tokenizer.ggml.{kind}_token_id": at for kind, at in named.items()}}
+        )
+    )
+    assert vocabulary.end_tokens(read, vocabulary.control_tokens(read)) == expected, name
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("llama-spm", ["<unk>", "<s>", "</s>"]),
