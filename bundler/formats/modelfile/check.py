@@ -15,6 +15,7 @@ _VERSION = re.compile(
     rf"(?:-(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?"
 )
+_MAX_VERSION = 256
 _NEEDED = ("from", "adapter", "draft")
 _EXAMPLES = {
     "from": "./model.gguf",
@@ -38,7 +39,7 @@ def check_command(modelfile: Modelfile, command: Command) -> None:
         raise modelfile.error(command.value_place, f"{name.upper()} has no value", example(name))
     if name == "message" and command.key not in ROLES:
         raise unknown(modelfile, command.key_place, "role", command.key, ROLES)
-    if name == "requires" and not _VERSION.fullmatch(value):
+    if name == "requires" and (len(value) > _MAX_VERSION or not _VERSION.fullmatch(value)):
         cause = f'REQUIRES needs a semantic version, and "{clipped(value)}" is none'
         raise modelfile.error(command.value_place, cause, example(name))
     if name == "parameter":

@@ -17,6 +17,7 @@ from bundler.formats.modelfile.check import check_command, example, unknown
 from bundler.formats.modelfile.values import (
     BLANKS,
     COMMANDS,
+    MAX_COMMANDS,
     NEWLINES,
     ROLES,
     Command,
@@ -43,6 +44,10 @@ def parse(data: bytes, path: str = "Modelfile") -> Modelfile:
     modelfile = Modelfile(_decode(data, path), path)
     parser = _Parser(modelfile)
     while parser.skip_to_command():
+        if len(modelfile.commands) == MAX_COMMANDS:
+            raise modelfile.error(
+                modelfile.place(parser.at), f"there are more than {MAX_COMMANDS} commands", "leave some out"
+            )
         command = parser.command()
         check_command(modelfile, command)
         modelfile.commands.append(command)
@@ -61,6 +66,7 @@ class _Parser:
     def __init__(self, modelfile: Modelfile) -> None:
         self.modelfile = modelfile
         self.text = modelfile.text
+        self.unwanted = {ord(char): None for char in set(self.text) - set(NEWLINES) if not is_kept(char)}
         self.at = 0
 
     def skip_to_command(self) -> bool:
@@ -120,8 +126,8 @@ class _Parser:
         """Lines up to the first whose end closes the quote that the value began with: `"`, `\"\"\"` or none."""
         text = self.text
         begin = self.at = _end(_BLANKS, text, self.at)
-        dropped = _Dropped()
-        line = dropped.out_of(self._line(), begin)
+        sieve = _Sieve(self.unwanted)
+        line = sieve.kept(self._line(), begin)
         pieces = [line]
         line = line.strip(BLANKS)
         quote = '"""' if line.startswith('"""') else '"' if line.startswith('"') else ""
@@ -132,10 +138,10 @@ class _Parser:
                 self._fail_unclosed(begin, quote, pieces[0].strip(BLANKS))
             at = self.at
             self.at += 1
-            line = dropped.out_of(self._line(), self.at)
+            line = sieve.kept(self._line(), self.at)
             pieces += [text[at], line]
             line = line.rstrip(BLANKS)
-        self.modelfile.notices += dropped.notices(self.modelfile, name)
+        self.modelfile.notices += sieve.notices(self.modelfile, name)
         end = begin + len(text[begin : self.at].rstrip(BLANKS + NEWLINES))
         value = "".join(pieces).strip(BLANKS + NEWLINES)
         return value[len(quote) : len(value) - len(quote)], (begin, end)
@@ -163,30 +169,30 @@ class _Parser:
         self._fail(begin, f"the quote {quote} is never closed", hint)
 
 
-class _Dropped:
-    """The characters of one value that do not print."""
+class _Sieve:
+    """Takes out of a value's lines what does not print, and remembers what it was."""
 
-    def __init__(self) -> None:
-        self._chars: set[str] = set()
+    def __init__(self, unwanted: dict[int, None]) -> None:
+        self._unwanted = unwanted
+        self._found: set[str] = set()
         self._count = 0
-        self._first = -1
+        self._first = 0
 
-    def out_of(self, line: str, offset: int) -> str:
+    def kept(self, line: str, offset: int) -> str:
         """What is kept of a line that begins at `offset` of the text."""
-        if line.isprintable():
+        kept = line.translate(self._unwanted) if self._unwanted and not line.isprintable() else line
+        if len(kept) == len(line):
             return line
-        chars = {char for char in set(line) if not is_kept(char)}
-        kept = line.translate(dict.fromkeys(map(ord, chars)))
-        if chars and not self._chars:
-            self._first = offset + next(index for index, char in enumerate(line) if char in chars)
-        self._chars |= chars
+        if not self._count:
+            self._first = offset + next(index for index, char in enumerate(line) if ord(char) in self._unwanted)
+        self._found.update(set(line) - set(kept))
         self._count += len(line) - len(kept)
         return kept
 
     def notices(self, modelfile: Modelfile, name: str) -> list[Notice]:
-        if not self._chars:
+        if not self._count:
             return []
-        named = ", ".join(f"U+{ord(char):04X}" for char in sorted(self._chars)[:4])
+        named = ", ".join(f"U+{ord(char):04X}" for char in sorted(self._found)[:4])
         words = (
             "characters of {} that do not print are" if self._count > 1 else "character of {} that does not print is"
         )

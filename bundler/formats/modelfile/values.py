@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ COMMANDS: Final = (
     "requires",
 )  # fmt: skip
 ROLES: Final = ("system", "user", "assistant")
-MAX_SIZE: Final = 16 << 20
+MAX_SIZE: Final = 4 << 20
 """Bytes of a Modelfile, its licences included."""
+MAX_COMMANDS: Final = 5000
 BLANKS: Final = " \t"
 NEWLINES: Final = "\r\n"
 
@@ -91,7 +93,8 @@ class Modelfile:
         """What the file is called in errors."""
         self.commands: list[Command] = []
         self.notices: list[Notice] = []
-        self._lines = [0, *(end.end() for end in re.finditer(r"\r\n|\r|\n", text))]
+        self._lines = array("I", [0])
+        self._lines.extend(end.end() for end in re.finditer(r"\r\n|\r|\n", text))
 
     def all(self, name: str) -> list[Command]:
         """The commands of one name, in order."""

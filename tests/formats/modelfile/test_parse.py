@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bundler.formats import modelfile, parameters
 from bundler.formats.modelfile import Modelfile, ModelfileError, Place, parse
+from bundler.formats.modelfile.values import MAX_COMMANDS
 
 
 def read(text: str) -> Modelfile:
@@ -265,6 +266,16 @@ def test_bytes_that_are_no_text() -> None:
         parse(b"FROM x\nSYSTEM caf\xe9\n")
     assert caught.value.message == (
         "failed to read Modelfile: Modelfile:2:11: the byte 0xe9 is no part of UTF-8 text\n  SYSTEM caf\n            ^"
+    )
+
+
+def test_more_commands_than_anybody_needs() -> None:
+    text = "FROM x\n" + "SYSTEM y\n" * (MAX_COMMANDS - 1)
+    assert len(read(text).commands) == MAX_COMMANDS
+    with pytest.raises(ModelfileError) as caught:
+        read(text + "#\n  SYSTEM z\n")
+    assert caught.value.message == (
+        "failed to read Modelfile: Modelfile:5002:3: there are more than 5000 commands\n    SYSTEM z\n    ^"
     )
 
 
