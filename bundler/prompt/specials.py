@@ -17,6 +17,8 @@ OWN_ROLES: Final = frozenset((
 _OWN_KEYS: Final = frozenset(("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "thinking"))
 """Keys of a message, which templates name themselves."""
 _MAX_DEPTH: Final = 64
+_BEGINNING: Final = 4
+"""Characters by which spellings are looked up; the shortest spelling may have fewer."""
 
 
 class Specials:
@@ -25,8 +27,12 @@ class Specials:
     def __init__(self, spellings: Iterable[str]) -> None:
         """Empty spellings are left out; one that is no control token after all does no harm."""
         self.spellings = frozenset(spellings) - {""}
-        self._lengths = sorted({len(spelling) for spelling in self.spellings}, reverse=True)
-        self._longest = max(self._lengths, default=0)
+        self._longest = max(map(len, self.spellings), default=0)
+        self._beginning = min(_BEGINNING, min(map(len, self.spellings), default=0))
+        self._lengths: dict[str, set[int]] = {}
+        for spelling in self.spellings:
+            self._lengths.setdefault(spelling[: self._beginning], set()).add(len(spelling))
+        self._begin = _beginning_with(self._lengths)
         self._first = _one_of(spelling[0] for spelling in self.spellings)
         self._last = _one_of(spelling[-1] for spelling in self.spellings)
         self._lines = "\0".join(["", *sorted(self.spellings), ""])
@@ -34,11 +40,11 @@ class Specials:
     def occurrences(self, text: str) -> list[tuple[int, int]]:
         """Every (start, end) where a spelling stands in `text`, by start, longer ones first; they may overlap."""
         found = []
-        for match in self._first.finditer(text):
+        for match in self._begin.finditer(text):
             start = match.start()
-            for length in self._lengths:
-                if text[start : start + length] in self.spellings and start + length <= len(text):
-                    found.append((start, start + length))
+            lengths = self._lengths[text[start : start + self._beginning]]
+            ends = [start + length for length in lengths if text[start : start + length] in self.spellings]
+            found += [(start, end) for end in sorted(ends, reverse=True) if end <= len(text)]
         return found
 
     def cannot_occur(self, values: Any) -> bool:
@@ -82,6 +88,14 @@ class Specials:
         return not any(
             text[: match.end()] + "\0" in self._lines for match in self._last.finditer(text, 0, self._longest)
         )
+
+
+def _beginning_with(words: Iterable[str]) -> re.Pattern[str]:
+    """Matches the first character of each place where one of the words stands."""
+    rests: dict[str, list[str]] = {}
+    for word in sorted(words):
+        rests.setdefault(word[0], []).append(re.escape(word[1:]))
+    return re.compile("|".join(f"{re.escape(first)}(?={'|'.join(rest)})" for first, rest in rests.items()) or "(?!)")
 
 
 def _one_of(characters: Iterable[str]) -> re.Pattern[str]:
