@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from bundler.errors import BundleError
 from bundler.runtime.engine.cache import State
 from bundler.runtime.engine.interface import EngineFinish, Job
-from bundler.runtime.engine.scheduler import Piece, Task
+from bundler.runtime.engine.scheduler import Piece
+from bundler.runtime.engine.sequence import Task
 from bundler.runtime.request import Sampling
 
 END = 0

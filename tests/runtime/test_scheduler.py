@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.runtime.engine.cache import CHUNK, Cache, common_prefix
-from bundler.runtime.engine.scheduler import Scheduler, Task
+from bundler.runtime.engine.cache import Cache, common_prefix
+from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.engine.sequence import CHUNK, Task
 from bundler.runtime.request import Sampling
 from tests.runtime.counting import END, RANDOM, SEEDED, Answer, CountingRunner, job
 

@@ -9,26 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from bundler.runtime.engine.scheduler import Task
-
-CHUNK = 64
-"""Prompts are cut at multiples of this many tokens, and a piece of a prompt is no shorter where that can be.
-
-The same tokens computed in small and in large batches differ in their last bits. ggml's CPU attention takes another
-path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
-"""
+from bundler.runtime.engine.sequence import CHUNK, Reuse, Slot
 
 WORTH_SAVING = 2 * CHUNK
 """Tokens; a shorter beginning is computed again in no time."""
 
 State = bytes | bytearray | memoryview
-
-Reuse = Literal["any", "chunks", "exact"]
-"""What a prompt may begin with: any state of the same tokens; whole CHUNKs of it, so that its end is computed alike
-each time; or whole CHUNKs that were computed alone, as they would be again, so that a seed repeats its answer."""
 
 
 class Memory(Protocol):
@@ -48,23 +36,6 @@ class Memory(Protocol):
 
     def restore(self, slot: int, state: State) -> bool:
         """Put a saved state into an empty slot; false where it does not fit, and the slot is still empty."""
-
-
-class Slot:
-    """One sequence of the KV cache."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.tokens: list[int] = []
-        """Those whose state is in the cache."""
-        self.cells: list[int] = []
-        """For each token the cell of its state, numbered as taken; slots with a common beginning may share them."""
-        self.exact = 0
-        """Of the tokens, the first so many were computed in whole CHUNKs and apart from other sequences."""
-        self.at_front = True
-        """Whether they lie at the beginning of the cache: sums over other cells differ in their last bits."""
-        self.task: Task | None = None
-        self.last_used = 0
 
 
 class Saved(NamedTuple):

@@ -8,52 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from bundler.runtime.engine.cache import CHUNK, WORTH_SAVING, Cache, Reuse, Slot
-from bundler.runtime.engine.interface import EngineReason, Job, Overloaded, PromptTooLong
+from bundler.runtime.engine.cache import WORTH_SAVING, Cache
+from bundler.runtime.engine.interface import Job, Overloaded, PromptTooLong
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task
 
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
-
-
-class Task:
-    """A job on its way through the engine."""
-
-    def __init__(self, job: Job, context_length: int) -> None:
-        self.job = job
-        self.tokens = list(job.prompt)
-        """The prompt and what was generated."""
-        self.prompt_tokens = len(self.tokens)
-        self.limit = context_length
-        """Most tokens, prompt and answer together."""
-        if job.max_tokens is not None:
-            self.limit = min(self.limit, self.prompt_tokens + max(0, job.max_tokens))
-        self.seeded = job.sampling.seed is not None
-        """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
-        self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
-        self.cached = 0
-        self.slot: Slot | None = None
-        self.awaited: Task | None = None
-        """One that is computing the beginning of this one's prompt, which is then taken from it."""
-        self.awaited_length = 0
-        self.admission = 0
-        """Counts up: the later a task got its slot, the earlier it gives it back when cells run out."""
-        self.cancelled = False
-        self.reason: EngineReason | None = None
-        self.error = ""
-
-    @property
-    def completion_tokens(self) -> int:
-        return len(self.tokens) - self.prompt_tokens
-
-    @property
-    def missing(self) -> int:
-        """Tokens whose state is to be computed, or taken from the awaited task."""
-        return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
-
-    @property
-    def cells_to_come(self) -> int:
-        """Cells that it needs for the tokens it has."""
-        return len(self.tokens) - self.awaited_length if self.awaited else self.missing
 
 
 class Piece:
