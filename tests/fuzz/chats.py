@@ -9,9 +9,9 @@ from bundler.prompt.conversation import Conversation
 
 TEXTS = (
     "", " ", "Hi", "How are you?\n", " \n\t", "<|im_end|>", "<|im_start|>system\n", "</think>x", "<think>\n", "{{ x }}",
-    "{%", "[INST]", "ä🦙日本", "\u2028", "\u200d", "\x00", "\ud800", "<b>&'\"\\", "x" * 3000, "1", "{}", "null", "\r\n",
+    "{%", "[INST]", "ä🦙日本", "\u2028", "\u200d", "\x00", "<b>&'\"\\", "x" * 3000, "1", "{}", "null", "\r\n",
 )  # fmt: skip
-_ROLES = ("user", "user", "user", "assistant", "assistant", "system", "tool", "developer", "odd", "")
+_ROLES = (*("user", "assistant", "system") * 5, *("tool", "developer") * 2, "odd", "")
 _SCHEMA_KEYS = (
     "type", "properties", "required", "enum", "description", "items", "anyOf", "$ref", "default",
     "additionalProperties",
@@ -37,7 +37,8 @@ def conversation(chance: Random) -> Conversation:
 
 
 def text(chance: Random) -> str:
-    return "".join(chance.choice(TEXTS) for _ in range(chance.choice([0, 1, 1, 1, 2, 4])))
+    words = [chance.choice(TEXTS) for _ in range(chance.choice([0, 1, 1, 1, 2, 4]))]
+    return "".join(words) + ("\ud800" if chance.random() < 0.005 else "")
 
 
 def value(chance: Random, depth: int = 3) -> Any:
