@@ -31,11 +31,12 @@ def template(*arguments: str | Path) -> str:
 
 
 def test_ids_with_pieces(pack: Pack) -> None:
+    """Phi 3's tokens swallow the white space behind them, here the newline before the question."""
     lines = template(sources.models() / "ggml-vocab-phi-3.gguf", "--ids").splitlines()
     tokens = [(int(number), json.loads(piece)) for number, piece in (line.split("\t") for line in lines)]
     assert tokens[:2] == [(1, "<s>"), (32010, "<|user|>")]
     assert [piece for _, piece in tokens].count("<|end|>") == 1
-    assert "".join(piece for _, piece in tokens[2:]).startswith(" \nWhat is <|end|> a bundle?<|end|>")
+    assert "".join(piece for _, piece in tokens[2:]).startswith(" What is <|end|> a bundle?<|end|>")
 
 
 def test_a_bundle_its_modelfile_and_its_server_agree(guide: Path) -> None:
