@@ -89,4 +89,4 @@ def _open_ended(message: Message) -> Message:
 
 def _marked(message: Message, marked: Callable[[Any], Any]) -> dict[str, Any]:
     role = message.get("role")
-    return {**marked(message), **({"role": role} if role in OWN_ROLES else {})}
+    return {**marked(message), **({"role": role} if isinstance(role, str) and role in OWN_ROLES else {})}
