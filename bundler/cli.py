@@ -149,6 +149,9 @@ def inspect(file: Path, as_json: bool) -> None:
         show(f"requires  {manifest.requires}")
     for key, value in manifest.parameters.items():
         show(f"parameter {key} {json.dumps(value)}")
+    for model in manifest.models:
+        for key, value in model.sampling.items():
+            show(f"sampling  {key} {json.dumps(value)} (recommended by the GGUF)")
     show("members")
     width = max(len(entry.name) for entry in archive.entries.values())
     for entry in archive.entries.values():

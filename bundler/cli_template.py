@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bundler.terminal import progress
+from bundler.terminal import progress, warn
 
 if TYPE_CHECKING:
     from bundler.build.prompts import Subject
@@ -71,6 +71,8 @@ def template(
         continued=continued,
     )
     with prompts.open_subject(source) as subject:
+        for warning in subject.warnings:
+            warn(warning)
         prompt = subject.render(conversation)
         tokens = _tokens(subject, prompt) if ids else None
     if as_json:

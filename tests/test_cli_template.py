@@ -109,6 +109,19 @@ def test_a_go_template(folder: Path) -> None:
     assert prompt_of(folder, "--messages", folder / "hi.json") == "[S] Hi -> "
 
 
+def test_doubts_are_told_on_stderr(folder: Path) -> None:
+    (folder / "Modelfile").write_text(
+        "FROM ./tiny.gguf\nTEMPLATE {{ .Prompt }}\nRENDERER qwen3\nPARAMETER low_vram 1\n"
+    )
+    result = run(folder, "--messages", folder / "hi.json")
+    assert result.stdout == PROMPT
+    assert (
+        f"warning: {folder}/Modelfile:2:1: TEMPLATE {{{{ .Prompt }}}} is left out: RENDERER comes first"
+        in result.stderr
+    )
+    assert f"warning: {folder}/Modelfile:4:11: parameter low_vram is deprecated and ignored" in result.stderr
+
+
 def test_json_for_scripts(folder: Path) -> None:
     facts = json.loads(prompt_of(folder / "tiny.gguf", "--messages", folder / "hi.json", "--json"))
     assert facts["prompt"] == PROMPT

@@ -38,6 +38,8 @@ class Subject:
     system: str | None = None
     history: Sequence[Mapping[str, Any]] = ()
     """The Modelfile's MESSAGEs."""
+    warnings: Sequence[str] = ()
+    """What should be told of the Modelfile and the choice of the template, a line each."""
 
     def render(self, conversation: Conversation) -> Rendered:
         """The prompt that a bundle would make of a conversation.
@@ -89,6 +91,7 @@ def _of_weights(modelfile: Modelfile, header: Header) -> Subject:
         weights=lambda: nullcontext(header),
         system=system.value if system else None,
         history=[{"role": command.key, "content": command.value} for command in modelfile.all("message")],
+        warnings=[modelfile.warning(notice) for notice in sorted([*modelfile.notices, *choice.notices])],
     )
 
 
