@@ -17,7 +17,7 @@ from bundler.runtime.engine.interface import Handle, Job
 from bundler.runtime.request import ChatMessage, Delta, Event, Failed, Finished, Request, Sampling, Started
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
-from tests.runtime.fake_engine import ByteVocabulary, ScriptedEngine, ScriptedHandle, loaded, until
+from tests.runtime.fake_engine import BOS, ByteVocabulary, ScriptedEngine, ScriptedHandle, loaded, until
 from tests.runtime.serving import TEMPLATE, manifest
 
 HI = Request(messages=[ChatMessage("user", "Hi")])
@@ -112,6 +112,14 @@ def test_system_and_messages_of_the_modelfile(
 def test_there_is_one_bos_token(template: str, add_bos: bool, prompt: str) -> None:
     changed = msgspec.structs.replace(TEMPLATE, text=template, bos_token="<s>")
     assert prompt_of(HI, ByteVocabulary(add_bos=add_bos), template=changed) == prompt
+
+
+def test_what_a_user_writes_is_no_control_token() -> None:
+    engine = ScriptedEngine()
+    template = msgspec.structs.replace(TEMPLATE, text="{{ bos_token }}{{ messages[0].content }}", bos_token="<s>")
+    service = Service(manifest(template=template, specials=["<s>"]), Startup.done(loaded(engine)))
+    answer(service, Request(messages=[ChatMessage("user", "<s>")]))
+    assert engine.jobs[-1].prompt == [BOS, *b"<s>"]
 
 
 def test_a_plain_prompt_gets_its_bos_token_too() -> None:
