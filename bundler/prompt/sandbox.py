@@ -6,13 +6,15 @@ Every loop, call, filter and new value is charged to the rendering's `Budget`; w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, Final, cast
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
+from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from bundler.prompt import budget, foreign, growth, marking
@@ -36,6 +38,7 @@ class BoundedEnvironment(MarkingEnvironment):
             del self.filters[name]
         for name in _HIDDEN_GLOBALS:
             del self.globals[name]
+        self.globals.update(dict=_Dictionary(), namespace=_Namespace)
 
     def bound_filters(self) -> None:
         """Charge the filters that are known now; to be called once, when all are there."""
@@ -69,7 +72,7 @@ class BoundedEnvironment(MarkingEnvironment):
         if estimate:
             left.spend(0, estimate(method.__self__, *args, **kwargs))
         made = super().call(context, obj, *args, **kwargs)
-        return _nested(made) if obj is dict else _made(made)
+        return _nested(made) if isinstance(obj, _Dictionary) else _made(made)
 
 
 def render(template: jinja2.Template, variables: Mapping[str, Any], source_size: int) -> str:
@@ -89,6 +92,30 @@ def render(template: jinja2.Template, variables: Mapping[str, Any], source_size:
         return foreign.concat(pieces)
     finally:
         budget.current.reset(token)
+
+
+class _Dictionary:
+    """What templates know as `dict`: Python's own has methods that change any dictionary."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:
+        return dict.fromkeys(keys, value)
+
+
+class _Namespace(Namespace):
+    """What templates know as `namespace`; its attributes stand in for none that Python looks for."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        attributes = dict(*args[1:], **kwargs)
+        for name in attributes:
+            _require_public(name)
+        Namespace.__init__(args[0], attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _require_public(name)
+        super().__setitem__(name, value)
 
 
 class _GrowingList(list[object]):
@@ -121,6 +148,11 @@ class _Charging(NodeTransformer):
         constant = all(isinstance(item, nodes.Const) for item in items)
         self.generic_visit(node)
         return node if constant else _through(_LITERAL, node)
+
+
+def _require_public(name: str) -> None:
+    if str(name).startswith("_"):
+        raise SecurityError(f"a namespace takes no attribute {name!r}")
 
 
 def _through(name: str, node: nodes.Expr, *arguments: nodes.Expr) -> nodes.Filter:
