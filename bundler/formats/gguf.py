@@ -7,15 +7,14 @@ keys mean for a model is in `weights.py`. Format: ggml's docs/gguf.md, limits as
 
 from __future__ import annotations
 
-import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cache
 from math import prod
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
-from bundler.errors import BundleError
+from bundler.formats.cursor import MAX_STRING, U32, U64, Cursor, GgufBytes
+from bundler.formats.cursor import GgufError as GgufError
 from bundler.formats.source import CHUNK, Source
 
 Scalar = int | float | bool
@@ -24,13 +23,9 @@ MAX_KEYS: Final = 1 << 16
 MAX_TENSORS: Final = 1 << 18
 MAX_ARRAY_STRINGS: Final = 1 << 24
 """Strings in all arrays together; the largest vocabularies have under a million with their merges."""
-MAX_STRING: Final = 16 << 20
-"""Bytes of one string that is read as a value; longer ones can only be stepped over."""
 _MAX_KEY = 0xFFFF
 _MAX_TENSOR_NAME = 63
 _MAX_DIMENSIONS = 4
-_WINDOW = 256 << 10
-_DAMAGED = "the file is damaged; get it again from its source"
 
 _STRING, _ARRAY = 8, 9
 _SCALARS: Final = {
@@ -38,7 +33,6 @@ _SCALARS: Final = {
     for code, letter in zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True)
 }
 _WHOLE: Final = frozenset((0, 1, 2, 3, 4, 5, 10, 11))
-_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22),
@@ -51,14 +45,6 @@ TENSOR_TYPES: Final[dict[int, tuple[str, int, int]]] = {
     39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18), 42: ("Q2_0", 64, 18),
 }  # fmt: skip
 """ggml's tensor types: name, weights in a block, bytes of a block."""
-
-
-class GgufError(BundleError):
-    """The bytes are no usable GGUF; `offset` counts from the GGUF's first byte."""
-
-    def __init__(self, message: str, hint: str, offset: int) -> None:
-        super().__init__(message, hint)
-        self.offset = offset
 
 
 class Tensor(NamedTuple):
@@ -99,7 +85,7 @@ _Value = Scalar | _Text | _Array
 class Header:
     """The header of one GGUF. Strings are read from the source when asked for: it has to stay open as long."""
 
-    def __init__(self, source: _Bytes, version: int, fields: dict[str, _Value]) -> None:
+    def __init__(self, source: GgufBytes, version: int, fields: dict[str, _Value]) -> None:
         self._source = source
         self.version = version
         self.fields = fields
@@ -163,7 +149,7 @@ class Header:
         if not isinstance(value, _Array) or value.type != _STRING or not 0 <= index < value.length:
             return None
         first, offset = value.anchors[bisect_right(value.anchors, (index, self.size)) - 1]
-        cursor = _Cursor(self._source, offset)
+        cursor = Cursor(self._source, offset)
         cursor.skip_strings(index - first, key)
         return cursor.content(f"element {index} of {key}").decode("utf-8", "replace")
 
@@ -176,15 +162,21 @@ class Header:
         value = self.fields.get(key)
         if not isinstance(value, _Array) or value.type != _STRING:
             return
-        cursor = _Cursor(self._source, value.offset)
+        cursor = Cursor(self._source, value.offset)
         for _ in range(value.length):
             yield cursor.content(key).decode("utf-8", "replace")
 
     def integers(self, key: str) -> tuple[int, ...]:
-        """The whole numbers of the array under `key`, as they lie there; empty without such an array."""
+        """The whole numbers of the array under `key`, as they lie there; empty without such an array.
+
+        Raises:
+            GgufError: there are more than `MAX_ARRAY_STRINGS`.
+        """
         value = self.fields.get(key)
         if not isinstance(value, _Array) or value.type not in _WHOLE:
             return ()
+        if value.length > MAX_ARRAY_STRINGS:
+            self._source.fail(f"{key} has {value.length} numbers, more than {MAX_ARRAY_STRINGS}", value.offset)
         kind = struct.Struct(f"<{value.length}{_SCALARS[value.type].format[-1]}")
         return kind.unpack(self._source.read(value.offset, kind.size))
 
@@ -201,120 +193,6 @@ class Header:
         return value
 
 
-class _Bytes:
-    """The bytes of one GGUF inside a source, and the errors about them."""
-
-    def __init__(self, source: Source, offset: int, size: int, label: str) -> None:
-        self._source, self._offset, self.size, self.label = source, offset, size, label
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes, which the caller has checked to lie within the GGUF."""
-        data = self._source.read_at(self._offset + offset, size)
-        if len(data) != size:
-            self.fail("the file became shorter while it was read", offset)
-        return data
-
-    def decode(self, data: bytes, what: str, offset: int) -> str:
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            self.fail(f"{what} is no UTF-8 text", offset)
-
-    def fail(self, cause: str, offset: int, hint: str = _DAMAGED) -> NoReturn:
-        shown = "".join(char if char.isprintable() else "�" for char in cause[:300])
-        raise GgufError(f"failed to read GGUF {self.label}: at byte {offset}: {shown}", hint, offset)
-
-
-class _Cursor:
-    """Reads forward through a source, a window at a time."""
-
-    def __init__(self, source: _Bytes, at: int = 0) -> None:
-        self.source, self.at = source, at
-        self._window, self._start = b"", at
-
-    def take(self, size: int, what: str) -> bytes:
-        self._require(size, what)
-        low = self.at - self._start
-        if low < 0 or low + size > len(self._window):
-            self._start = self.at
-            self._window = self.source.read(self.at, min(max(size, _WINDOW), self.source.size - self.at))
-            low = 0
-        self.at += size
-        return self._window[low : low + size]
-
-    def number(self, kind: struct.Struct, what: str) -> int:
-        value: int = kind.unpack(self.take(kind.size, what))[0]
-        return value
-
-    def content(self, what: str) -> bytes:
-        size = self.number(_U64, what)
-        if size > MAX_STRING:
-            self.source.fail(f"{what} is {size} bytes long, more than {MAX_STRING}", self.at)
-        return self.take(size, what)
-
-    def text(self, limit: int, what: str) -> str:
-        start = self.at
-        size = self.number(_U64, what)
-        if size > limit:
-            self.source.fail(f"{what} is {size} bytes long, more than {limit}", start)
-        return self.source.decode(self.take(size, what), what, start)
-
-    def skip(self, size: int, what: str) -> None:
-        self._require(size, what)
-        self.at += size
-
-    def skip_strings(self, count: int, what: str) -> tuple[tuple[int, int], ...]:
-        """Step over `count` strings; returns (index, offset) of some of them, the first always among them."""
-        anchors = []
-        left = count
-        while left:
-            anchors.append((count - left, self.at))
-            self._require(8, what)
-            window = self.source.read(self.at, min(_WINDOW, self.source.size - self.at))
-            size, done = _strings_within(window, left)
-            self.skip(size, what)
-            left -= done
-        return tuple(anchors)
-
-    def _require(self, size: int, what: str) -> None:
-        if size > self.source.size - self.at:
-            self.source.fail(
-                f"the file ends in the middle of its header ({what})",
-                self.at,
-                "the download was cut short; get the file again from its source",
-            )
-
-
-def _run_of_strings(count: int) -> re.Pattern[bytes]:
-    """Matches `count` strings of up to 64 bytes, each behind its 64-bit length."""
-    lengths = sorted(range(65), key=lambda length: (abs(length - 7), length))
-    one = b"|".join(re.escape(bytes([n])) + rb"\0\0\0\0\0\0\0.{%d}" % n for n in lengths)
-    return re.compile(b"(?s)(?:%b){%d}+" % (one, count))
-
-
-@cache
-def _runs() -> tuple[tuple[int, re.Pattern[bytes]], ...]:
-    # The regular expression engine walks a vocabulary four times as fast as a loop over struct.unpack_from.
-    return tuple((count, _run_of_strings(count)) for count in (64, 8))
-
-
-def _strings_within(window: bytes, limit: int) -> tuple[int, int]:
-    """How far the strings at the start of `window` reach, up to `limit` of them: (bytes, strings).
-
-    The last one may reach beyond the window; at least one is taken where the window holds its length.
-    """
-    at = done = 0
-    while done < limit and at + 8 <= len(window):
-        for count, run in _runs():
-            while done + count <= limit and (found := run.match(window, at)):
-                at, done = found.end(), done + count
-        for _ in range(min(8, limit - done)):
-            if at + 8 > len(window):
-                break
-            at, done = at + 8 + _U64.unpack_from(window, at)[0], done + 1
-    return at, done
-
-
 def read_header(source: Source, label: str, offset: int = 0, size: int | None = None) -> Header:
     """Read the header of the GGUF that starts at `offset` of `source` and is `size` bytes long (default: to its end).
 
@@ -324,10 +202,10 @@ def read_header(source: Source, label: str, offset: int = 0, size: int | None = 
         GgufError: the bytes are no GGUF, one of a version that llama.cpp does not read, cut short or damaged.
     """
     there = max(source.size - offset, 0)
-    cursor = _Cursor(_Bytes(source, offset, there if size is None else min(size, there), label))
+    cursor = Cursor(GgufBytes(source, offset, there if size is None else min(size, there), label))
     version = _read_version(cursor)
-    tensor_count = cursor.number(_U64, "number of tensors")
-    key_count = cursor.number(_U64, "number of keys")
+    tensor_count = cursor.number(U64, "number of tensors")
+    key_count = cursor.number(U64, "number of keys")
     if tensor_count > MAX_TENSORS:
         cursor.source.fail(f"it claims {tensor_count} tensors, more than {MAX_TENSORS}", 8)
     if key_count > MAX_KEYS:
@@ -354,11 +232,11 @@ def check_complete(header: Header) -> None:
         )
 
 
-def _read_version(cursor: _Cursor) -> int:
+def _read_version(cursor: Cursor) -> int:
     source = cursor.source
     if source.size < 4 or cursor.take(4, "magic") != b"GGUF":
         source.fail("it does not begin with the letters GGUF", 0, "give a model file in GGUF format")
-    version = cursor.number(_U32, "version")
+    version = cursor.number(U32, "version")
     if version == 1:
         source.fail("it is of GGUF version 1, which llama.cpp no longer reads", 4, "convert the model again")
     if version & 0xFFFF == 0:
@@ -368,7 +246,7 @@ def _read_version(cursor: _Cursor) -> int:
     return version
 
 
-def _read_fields(cursor: _Cursor, count: int) -> dict[str, _Value]:
+def _read_fields(cursor: Cursor, count: int) -> dict[str, _Value]:
     fields: dict[str, _Value] = {}
     strings = 0
     for index in range(count):
@@ -384,12 +262,12 @@ def _read_fields(cursor: _Cursor, count: int) -> dict[str, _Value]:
     return fields
 
 
-def _read_value(cursor: _Cursor, key: str) -> _Value:
-    kind = cursor.number(_U32, key)
+def _read_value(cursor: Cursor, key: str) -> _Value:
+    kind = cursor.number(U32, key)
     if kind == _ARRAY:
         return _read_array(cursor, key)
     if kind == _STRING:
-        size = cursor.number(_U64, key)
+        size = cursor.number(U64, key)
         text = _Text(cursor.at, size)
         cursor.skip(size, key)
         return text
@@ -400,10 +278,10 @@ def _read_value(cursor: _Cursor, key: str) -> _Value:
     return value
 
 
-def _read_array(cursor: _Cursor, key: str) -> _Array:
+def _read_array(cursor: Cursor, key: str) -> _Array:
     start = cursor.at
-    kind = cursor.number(_U32, key)
-    count = cursor.number(_U64, key)
+    kind = cursor.number(U32, key)
+    count = cursor.number(U64, key)
     offset = cursor.at
     if kind == _STRING:
         if count > MAX_ARRAY_STRINGS:
@@ -416,7 +294,7 @@ def _read_array(cursor: _Cursor, key: str) -> _Array:
     return _Array(kind, count, offset, ())
 
 
-def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[Tensor, ...]:
+def _read_tensors(cursor: Cursor, count: int, alignment: int) -> tuple[Tensor, ...]:
     tensors = []
     names = set()
     position = 0
@@ -433,14 +311,14 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[Tensor, 
     return tuple(tensors)
 
 
-def _read_tensor(cursor: _Cursor, index: int) -> Tensor:
+def _read_tensor(cursor: Cursor, index: int) -> Tensor:
     source, start = cursor.source, cursor.at
     name = cursor.text(_MAX_TENSOR_NAME, f"name of tensor {index}")
-    dimensions = cursor.number(_U32, name)
+    dimensions = cursor.number(U32, name)
     if dimensions > _MAX_DIMENSIONS:
         source.fail(f"tensor {name!r} has {dimensions} dimensions, more than {_MAX_DIMENSIONS}", start)
-    shape = tuple(cursor.number(_U64, name) for _ in range(dimensions))
-    kind = cursor.number(_U32, name)
+    shape = tuple(cursor.number(U64, name) for _ in range(dimensions))
+    kind = cursor.number(U32, name)
     if kind not in TENSOR_TYPES:
         source.fail(
             f"tensor {name!r} is of unknown type {kind}", start, "the file is damaged or newer than this program"
@@ -451,7 +329,7 @@ def _read_tensor(cursor: _Cursor, index: int) -> Tensor:
         source.fail(f"tensor {name!r} has an impossible shape", start)
     if (shape[0] if shape else 1) % block:
         source.fail(f"rows of tensor {name!r} are no multiple of {block}, the block of type {label}", start)
-    return Tensor(name, shape, kind, cursor.number(_U64, name), elements // block * block_bytes)
+    return Tensor(name, shape, kind, cursor.number(U64, name), elements // block * block_bytes)
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -11,9 +11,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from bundler.formats import weights
-from bundler.formats.gguf import Header
+from bundler.formats.gguf import GgufError, Header
 
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+MAX_TOKENS: Final = 1 << 17
+"""Control tokens of one vocabulary; the most in use have some 6,000."""
+MAX_LENGTH: Final = 1 << 22
+"""Characters of them all."""
+_TOO_MANY = f"it has more than {MAX_TOKENS} control tokens, or {MAX_LENGTH} characters in them"
+
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
 
 _ENDS_BY_NAME: Final = frozenset((
@@ -44,10 +50,11 @@ def control_tokens(header: Header) -> list[str]:
     tokens are plain text that every tokenizer takes whole.
 
     Raises:
-        GgufError: a token is longer than any text that is read.
+        GgufError: there are more of them than any vocabulary has, or longer ones.
     """
     types = header.integers(_TYPES)
-    found = []
+    found: list[str] = []
+    length = 0
     for index, spelling in enumerate(header.strings(_TOKENS)):
         kind = types[index] if index < len(types) else _NORMAL
         if kind != _NORMAL or spelling in _BY_NAME:
@@ -55,6 +62,9 @@ def control_tokens(header: Header) -> list[str]:
             looks = kind == _USER_DEFINED and _LOOKS_LIKE_CONTROL.fullmatch(text)
             if looks or kind in (_CONTROL, _UNKNOWN) or text in _BY_NAME:
                 found.append(text)
+                length += len(text)
+                if len(found) > MAX_TOKENS or length > MAX_LENGTH:
+                    raise GgufError(f"failed to read GGUF {header.label}: {_TOO_MANY}", "convert the model again", 0)
     if not _PLAIN_END.isdisjoint(found):
         found = [text for text in found if text != "</s>"]
     return list(dict.fromkeys(found))

@@ -59,6 +59,31 @@ def test_single_tokens_are_found_without_reading_them_all() -> None:
     assert found.element("general.name", 0) is None
 
 
+def test_whole_arrays() -> None:
+    found = header(MODEL)
+    assert list(found.strings("tokenizer.ggml.tokens")) == TOKENS
+    assert found.integers("tokenizer.ggml.token_type") == tuple(range(1000))
+    for missing in ("general.name", "tokenizer.ggml.eot_token_id", "missing"):
+        assert list(found.strings(missing)) == []
+        assert found.integers(missing) == ()
+    assert list(found.strings("tokenizer.ggml.token_type")) == []
+    assert found.integers("tokenizer.ggml.tokens") == ()
+
+
+def test_an_array_of_more_numbers_than_any_vocabulary_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = header(MODEL)
+    monkeypatch.setattr(gguf, "MAX_ARRAY_STRINGS", 999)
+    with pytest.raises(GgufError, match=r"token_type has 1000 numbers, more than 999"):
+        found.integers("tokenizer.ggml.token_type")
+
+
+@pytest.mark.parametrize("offset", [0, 7])
+def test_the_same_metadata_without_tensors(offset: int) -> None:
+    found = header(bytes(offset) + MODEL, offset)
+    bare = header(b"".join(found.without_tensors()))
+    assert (bare.tensors, bare.fields, bare.size) == ((), found.fields, found.fields_end)
+
+
 def test_what_is_not_there_is_none() -> None:
     found = header(build({"general.name": "x", "n": 3, "yes": True}))
     assert found.string("n") is None

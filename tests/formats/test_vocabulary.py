@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bundler.formats import gguf, vocabulary, weights
+from bundler.formats.gguf import GgufError
 from bundler.formats.source import FileSource
 from tests import sources
 from tests.formats.ggufs import build, header
@@ -57,6 +58,17 @@ def test_tokens_that_end_an_answer(name: str, tokens: list[str], named: dict[str
         )
     )
     assert vocabulary.end_tokens(read, vocabulary.control_tokens(read)) == expected, name
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_TOKENS", 1), ("MAX_LENGTH", 5)])
+def test_more_control_tokens_than_any_vocabulary_has(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, limit, value)
+    assert vocabulary.control_tokens(header(build({"tokenizer.ggml.tokens": ["</s>"]}))) == ["</s>"]
+    with pytest.raises(GgufError) as caught:
+        vocabulary.control_tokens(header(build({"tokenizer.ggml.tokens": ["</s>", "<eos>"]})))
+    assert str(caught.value) == (
+        "failed to read GGUF m.gguf: it has more than 131072 control tokens, or 4194304 characters in them"
+    )
 
 
 @pytest.mark.parametrize(
