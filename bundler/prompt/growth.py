@@ -95,6 +95,10 @@ def _indented(text: Any, *args: Any, **kwargs: Any) -> int:
     return lines * _padded("", *args, **kwargs) + _printed(text)
 
 
+def _as_text(value: Any, *_: Any, **__: Any) -> int:
+    return 0 if isinstance(value, str) else _printed(value)
+
+
 def _json(value: Any, *args: Any, **kwargs: Any) -> int:
     extent = budget.current.get().measure(value)
     indent = sum(_width(option) for option in (*args[1:2], kwargs.get("indent")) if option is not None)
@@ -113,6 +117,7 @@ OF_CALL: Final[dict[str, Callable[..., int]]] = {
     "round": _padded, "truncate": _padded, "indent": _indented, "expandtabs": _indented, "wordwrap": _indented,
     "string": _printed, "pprint": _printed, "xmlattr": _printed, "urlencode": _printed, "e": _printed,
     "escape": _printed, "forceescape": _printed, "split": _split, "rsplit": _split, "splitlines": _split,
-    "list": _letters, "sum": _nothing_but_numbers,
+    "list": _letters, "sum": _nothing_but_numbers, "trim": _as_text, "upper": _as_text, "lower": _as_text,
+    "capitalize": _as_text, "title": _as_text, "striptags": _as_text, "wordcount": _as_text, "safe": _as_text,
 }  # fmt: skip
 """How many characters a string method or a filter may make of its arguments."""

@@ -121,6 +121,9 @@ class _Namespace(Namespace):
 class _GrowingList(list[object]):
     """What a template writes as `[]`: the only lists that it may change, as Kimi K2's does."""
 
+    def append(self, value: object, /) -> None:
+        super().append(_nested(value))
+
 
 class _Charging(NodeTransformer):
     """Puts the charging filters of this module into a template's syntax tree."""

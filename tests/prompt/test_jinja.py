@@ -150,6 +150,7 @@ def test_no_way_to_python(text: str) -> None:
         render(text)
 
 
+NESTED = "{% set n = namespace() %}{% set l = [n, n] %}" + "{% set l = [l, l] %}" * 15 + "{% set n.a = 'x' * 9999 %}"
 DOUBLED = "{% set x = [1, 2] %}" + "{% set x = [x, x] %}" * 40
 
 
@@ -159,6 +160,7 @@ DOUBLED = "{% set x = [1, 2] %}" + "{% set x = [x, x] %}" * 40
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
         DOUBLED,
+        "{% set l = ['x' * 99] %}" + "{% set m = [] %}{% set _ = m.append(l) or m.append(l) %}{% set l = m %}" * 40,
         "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
         "{% set n = namespace() %}{% set l = [n, n] %}"
         + "{% set l = [l, l] %}" * 12
@@ -190,6 +192,8 @@ def test_work_has_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "{{ ('\n' * 100000) | indent('x' * 4000) }}",
         "{% set l = ('a ' * 20000000).split() %}",
         "{% for i in range(9999) %}{% set l = range(99999) | list %}{% endfor %}",
+        NESTED + "{{ l | upper }}",
+        NESTED + "{{ l | trim | safe }}",
     ],
 )
 def test_memory_has_an_end(text: str) -> None:
