@@ -150,7 +150,7 @@ def test_no_way_to_python(text: str) -> None:
         render(text)
 
 
-NESTED = "{% set n = namespace() %}{% set l = [n, n] %}" + "{% set l = [l, l] %}" * 15 + "{% set n.a = 'x' * 9999 %}"
+NESTED = "{% set n = namespace() %}{% set l = [n, n] %}" + "{% set l = [l, l] %}" * 12 + "{% set n.a = 'x' * 9999 %}"
 DOUBLED = "{% set x = [1, 2] %}" + "{% set x = [x, x] %}" * 40
 
 
