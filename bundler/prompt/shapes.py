@@ -34,11 +34,12 @@ _TOOL: Final = {
     },
 }
 _SURROUNDINGS: Final[dict[str, tuple[list[Message], list[Message]]]] = {
+    "user": ([], []),
     "system": ([], [_USER]),
     "assistant": ([_USER], [_USER]),
     "tool": ([_USER, _CALL], []),
 }
-"""What stands before and after a message of a role; else nothing."""
+"""What stands before and after a message of a role; other roles are read as the user's."""
 
 
 class _Call(NamedTuple):
@@ -90,6 +91,7 @@ class Shapes:
 
     def _fitted(self, message: Message) -> Message:
         content, role = message.get("content"), str(message.get("role"))
+        role = role if role in _SURROUNDINGS else "user"
         changed: dict[str, Any] = {}
         if isinstance(content, list | tuple) and not self.reads_parts(role):
             changed["content"] = _joined(content)
@@ -110,7 +112,7 @@ class Shapes:
 
     def _shown(self, role: str, content: object) -> str:
         """The prompt of a chat with such a message, empty where it does not show the word."""
-        before, after = _SURROUNDINGS.get(role, ([], []))
+        before, after = _SURROUNDINGS[role]
         message = {**(_ANSWER if role == "tool" else {}), "role": role, "content": content}
         prompt = self._tried([*before, message, *after], tools=[_TOOL] if role == "tool" else None)
         return prompt if _WORD in prompt else ""
@@ -135,7 +137,8 @@ def _reshaped_call(call: Message, objects: bool) -> Message:
     arguments = function["arguments"]
     if objects and isinstance(arguments, str):
         with suppress(ValueError):
-            arguments = json.loads(arguments)
+            read = json.loads(arguments)
+            arguments = read if isinstance(read, dict) else arguments
     if not objects and not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
     return {**call, "function": {**function, "arguments": arguments}}

@@ -48,6 +48,8 @@ def render(text: str, messages: list[dict[str, Any]], tools: Any = ()) -> str:
         (SYSTEM_TEXT, [system("Be."), user("Hi")], "S:Be.U:Hi"),
         (SYSTEM_TEXT, [system([ONE]), user([TWO])], "S:oneU:two"),
         (ALTERNATING, [user([ONE])], "[user:one]"),
+        (TEXT, [{"role": "developer", "content": [ONE]}], "[developer:one]"),
+        (TEXT, [{"content": [ONE]}], "[:one]"),
         ("nothing of it", [user([ONE])], "nothing of it"),
     ],
 )
@@ -80,6 +82,7 @@ OBJECT = {"city": "Köln", "n": 1}
         ("'<' + call.function.arguments + '>'", OBJECT, '<{"city": "Köln", "n": 1}>'),
         ("call.function.arguments.items() | list | length", OBJECT, "2"),
         ("call.function.arguments | tojson", "no JSON", '"no JSON"'),
+        ("call.function.arguments | tojson", "[1]", '"[1]"'),
         ("call.function.arguments | tojson", {}, "{}"),
         ("call.function.name", OBJECT, "weather"),
     ],
