@@ -113,7 +113,7 @@ class _Compiler:
             elif made is None or made is ABSENT:
                 run.write(NO_VALUE)
             else:
-                run.write(self._shown(node.pipe, made))
+                run.write_printed(self._shown(node.pipe, made))
 
         return show
 

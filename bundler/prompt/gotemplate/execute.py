@@ -70,6 +70,17 @@ class Run:
         self._left -= portion - self.steps
         self.steps = portion
 
+    def write_printed(self, text: str) -> None:
+        """Write what was made of a value other than a string, which takes steps by its length.
+
+        Raises:
+            Exhausted: there are no more.
+        """
+        self.write(text)
+        self.steps -= len(text) >> 8
+        if self.steps < 0:
+            self.renew()
+
     def too_long(self) -> NoReturn:
         """Say that `characters` fell below 0.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-SOURCE: Final = 1 << 20
-"""Characters of a template."""
+SOURCE: Final = 256 << 10
+"""Characters of a template; the longest in use have about 20,000."""
+VARIABLES: Final = 1000
+"""Declarations and assignments that are in force at one place."""
 NESTING: Final = 64
 """Levels of `if`, `range`, `with`, `define` and parentheses in each other."""
 DEPTH: Final = 100

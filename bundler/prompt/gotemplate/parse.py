@@ -231,6 +231,8 @@ class _Parser:
             if word.kind in (Kind.ASSIGN, Kind.DECLARE) or comma:
                 found.append(nodes.Variable(token.at, token.text, ()))
                 self.variables.append(token.text)
+                if len(self.variables) > limits.VARIABLES:
+                    self._limit(f"more than {limits.VARIABLES} variables")
             else:
                 self.tokens.back(word, after, token) if after.kind is Kind.SPACE else self.tokens.back(after, token)
             if not comma:
@@ -314,11 +316,14 @@ class _Parser:
     def _nested(self, read: Callable[[], _Read]) -> _Read:
         self.tokens.level += 1
         if self.tokens.level > limits.NESTING:
-            line = self.tokens.line
-            raise LimitError(f"template: {self.trees.name}:{line}: nested deeper than {limits.NESTING} levels", line)
+            self._limit(f"nested deeper than {limits.NESTING} levels")
         node = read()
         self.tokens.level -= 1
         return node
+
+    def _limit(self, problem: str) -> NoReturn:
+        line = self.tokens.line
+        raise LimitError(f"template: {self.trees.name}:{line}: {problem}", line)
 
     def _value_of(self, read: Callable[[str], _Read], token: Token) -> _Read:
         try:

@@ -24,7 +24,8 @@ def quote(text: str, *, ascii_only: bool = False) -> str:
     """A double-quoted string literal."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    return '"' + "".join([_escaped(character, '"', ascii_only) for character in text]) + '"'
+    escapes = {ord(character): _escaped(character, '"', ascii_only) for character in set(text)}
+    return f'"{text.translate(escapes)}"'
 
 
 def quote_rune(code: int, *, ascii_only: bool = False) -> str:

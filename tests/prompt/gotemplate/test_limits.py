@@ -44,7 +44,14 @@ def test_nesting(kind: str) -> None:
     nested = NESTED[kind]
     assert parse(nested(limits.NESTING)).execute(None) == "x"
     assert read(nested(limits.NESTING + 1)) == f"template: TEMPLATE:1: nested deeper than {limits.NESTING} levels"
-    assert read(nested(20_000)) == read(nested(limits.NESTING + 1))
+    assert read(nested(9_000)) == read(nested(limits.NESTING + 1))
+
+
+def test_variables() -> None:
+    assert parse("{{$x := 1}}" * (limits.VARIABLES - 1) + "{{$x}}").execute(None) == "1"
+    assert parse(("{{if 1}}" + "{{$x := 1}}" * 600 + "{{end}}") * 3).execute(None) == ""
+    message = f"template: TEMPLATE:2: more than {limits.VARIABLES} variables"
+    assert read("{{$x := 1}}" * (limits.VARIABLES - 1) + "\n{{$x = 2}}") == message
 
 
 def test_templates_that_call_themselves() -> None:
@@ -102,11 +109,12 @@ TEXT = "template: TEMPLATE: it takes too much text"
         "{{$x := .Long}}" + "{{$x = print $x $x}}" * 8 + "{{range 100}}{{$y := print $x}}{{end}}",
         "{{range 100000}}{{$x := slice $.Long 1}}{{end}}",
         "{{range 1000}}{{$x := printf `%1000000d` 1}}{{end}}",
+        "{{.Many}}" * 25_000,
     ],
-    ids=["template's", "data's", "data's in a row", "doubled", "parts", "padding"],
+    ids=["template's", "data's", "data's in a row", "doubled", "parts", "padding", "printed"],
 )
 def test_text(text: str) -> None:
-    assert run(text, {"Long": "y" * 50_000}) == TEXT
+    assert run(text, {"Long": "y" * 50_000, "Many": ["word"] * 1000}) == TEXT
 
 
 def test_one_call_makes_only_so_much() -> None:
