@@ -20,6 +20,9 @@ CHARACTERS: Final = 64 << 20
 SECONDS: Final = 30.0
 """The end for what the other two do not catch; a rendering takes milliseconds."""
 
+TRIAL_SECONDS: Final = 2.0
+"""The end of a rendering that only finds out what the template reads."""
+
 _CLOCK_EVERY = 256
 _ITEM = 8
 _CONTAINERS = (list, tuple, set, frozenset, KeysView, ValuesView)
@@ -36,9 +39,10 @@ class Budget:
     all messages at every message, or build the prompt by appending to a growing string.
     """
 
-    def __init__(self, call_cost: int, given: object) -> None:
+    def __init__(self, call_cost: int, given: object, seconds: float = SECONDS) -> None:
         self.call_cost = call_cost
-        self._deadline = time.monotonic() + SECONDS
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
         self._steps = self._step_limit = STEPS
         self._characters = self._character_limit = sys.maxsize
         extent = self.measure(given)
@@ -60,7 +64,7 @@ class Budget:
         if self._characters < 0:
             raise ExhaustedError(f"it makes more than {self._character_limit} characters of text")
         if self._steps // _CLOCK_EVERY != before and time.monotonic() > self._deadline:
-            raise ExhaustedError(f"it works for more than {SECONDS:.0f} seconds")
+            raise ExhaustedError(f"it works for more than {self._seconds:.0f} seconds")
 
     def rounds(self, items: Iterable[object], characters: int = 0) -> Iterator[object]:
         """The items, each for one step and so many characters."""
