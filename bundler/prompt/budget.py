@@ -33,16 +33,16 @@ class ExhaustedError(Exception):
 
 
 class Budget:
-    """What is left for one rendering; `call_cost` is charged for each call of a macro.
+    """What is left for one rendering; `call_cost` is charged for each call of a macro. A trial has less time.
 
     It grows with the square of the input's parts, and with its text times its parts: templates in wide use look through
     all messages at every message, or build the prompt by appending to a growing string.
     """
 
-    def __init__(self, call_cost: int, given: object, seconds: float = SECONDS) -> None:
+    def __init__(self, call_cost: int, given: object, *, trial: bool = False) -> None:
         self.call_cost = call_cost
-        self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._seconds = TRIAL_SECONDS if trial else SECONDS
+        self._deadline = time.monotonic() + self._seconds
         self._steps = self._step_limit = STEPS
         self._characters = self._character_limit = sys.maxsize
         extent = self.measure(given)

@@ -19,7 +19,7 @@ from jinja2.parser import Parser
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Template
-from bundler.prompt import budget, foreign, given, sandbox, thinking
+from bundler.prompt import foreign, given, sandbox, thinking
 from bundler.prompt.conversation import Conversation, Rendered, ThinkLevel
 from bundler.prompt.foreign import Foreign
 from bundler.prompt.shapes import Shapes
@@ -98,7 +98,7 @@ def _compile(text: str) -> _Compiled:
         raise TemplateError(f"failed to compile the chat template: line {cause.lineno}: {cause.message}") from cause
     except Exception as cause:  # nesting that is too deep for Python's own parser, among others
         raise TemplateError(f"failed to compile the chat template: {_told(cause)}") from cause
-    return _Compiled(template, Shapes(lambda values: _leniently(template, values, len(text), budget.TRIAL_SECONDS)))
+    return _Compiled(template, Shapes(lambda values: _leniently(template, values, len(text), trial=True)))
 
 
 @lru_cache(maxsize=32)
@@ -134,12 +134,12 @@ def _tokens(template: Template) -> dict[str, str]:
     return {name: text for name, text in tokens.items() if text}
 
 
-def _leniently(template: jinja2.Template, values: dict[str, Any], size: int, seconds: float = budget.SECONDS) -> str:
+def _leniently(template: jinja2.Template, values: dict[str, Any], size: int, *, trial: bool = False) -> str:
     """The output, where need be with what templates count on that were written for more than is given."""
     try:
-        return sandbox.render(template, values, size, seconds)
+        return sandbox.render(template, values, size, trial=trial)
     except (TypeError, jinja2.UndefinedError):
-        return sandbox.render(template, _completed(values), size, seconds)
+        return sandbox.render(template, _completed(values), size, trial=trial)
 
 
 def _completed(values: dict[str, Any]) -> dict[str, Any]:

@@ -75,16 +75,14 @@ class BoundedEnvironment(MarkingEnvironment):
         return _nested(made) if isinstance(obj, _Dictionary) else _made(made)
 
 
-def render(
-    template: jinja2.Template, variables: Mapping[str, Any], source_size: int, seconds: float = budget.SECONDS
-) -> str:
+def render(template: jinja2.Template, variables: Mapping[str, Any], source_size: int, *, trial: bool = False) -> str:
     """The template's output, a Foreign where it shows foreign text. `source_size`: characters of the template's text.
 
     Raises:
         ExhaustedError: it works or writes too much.
         Exception: whatever Python raises in a template at fault.
     """
-    left = Budget(source_size, variables, seconds)
+    left = Budget(source_size, variables, trial=trial)
     token = budget.current.set(left)
     try:
         pieces = []
