@@ -79,10 +79,10 @@ def test_a_question_is_answered(page: Page) -> None:
 
 def test_it_greets_and_a_starter_question_is_answered(page: Page) -> None:
     expect(page.get_by_text("Ask me how to build, run or share a bundle.")).to_be_visible(timeout=60_000)
-    page.get_by_role("button", name="How do I choose a port?").click()
+    page.get_by_role("button", name="How do I change the port?").click()
     expect(page.locator("[data-role=assistant]")).to_contain_text("--port", timeout=60_000)
     done(page)
-    expect(page.get_by_role("button", name="How do I choose a port?")).to_be_hidden()
+    expect(page.get_by_role("button", name="How do I change the port?")).to_be_hidden()
 
 
 def test_the_conversation_survives_a_reload(page: Page) -> None:

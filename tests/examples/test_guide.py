@@ -18,10 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from bundler.cli import command
+from bundler.formats import pagefile
 from bundler.formats.gguf import read_header
 from bundler.formats.source import FileSource
 from tests.conftest import GUIDE
-from tests.e2e.running import serving
+from tests.e2e.running import Running, serving
 
 TRAIN = GUIDE / "train"
 LEAST_SHARE = 0.75
@@ -149,10 +150,24 @@ def test_the_weights_are_a_small_llama_model_with_its_template() -> None:
         assert "<|assistant|>" in (header.string("tokenizer.chat_template") or "")
 
 
-def test_it_answers_held_out_questions(modules: dict[str, Any], guide: Path) -> None:
-    evaluate = modules["evaluate"]
+@pytest.fixture(scope="module")
+def served(guide: Path) -> Iterator[Running]:
     with serving([guide]) as running:
-        result = evaluate.evaluate(evaluate.over_http(running.url))
+        yield running
+
+
+def test_it_answers_the_questions_that_its_page_offers(modules: dict[str, Any], served: Running) -> None:
+    topics, ask = modules["facts"].topics(), modules["evaluate"].over_http(served.url)
+    offered = pagefile.parse((GUIDE / "page.toml").read_bytes()).starters
+    known = ("bundle", "build", "port", "python", "usb", "offline")
+    for question, topic in zip(offered, known, strict=True):
+        said = ask([{"role": "user", "content": question}])
+        assert topics[topic].is_right(said), f"{question}: {said}"
+
+
+def test_it_answers_held_out_questions(modules: dict[str, Any], served: Running) -> None:
+    evaluate = modules["evaluate"]
+    result = evaluate.evaluate(evaluate.over_http(served.url))
     print(evaluate.table(result, wrong=True))
     assert result["share"] >= LEAST_SHARE
     recorded = json.loads((TRAIN / "evaluation.json").read_text(encoding="utf-8"))
