@@ -15,6 +15,7 @@ from bundler.prompt.budget import ExhaustedError
 MAX_NUMBER_BITS: Final = 1 << 14
 MAX_WIDTH: Final = 4096
 """Largest width, indentation or precision that a template may ask for."""
+_RUN: Final = re.compile(r"\s+|\S+")
 _WIDE_FORMAT: Final = re.compile(r"%(\([^)]*\))?[-+ #0-9.]*([0-9]{4}|\*)|\{[^{}]*:[^{}]*([0-9]{4}|\{)")
 
 
@@ -99,6 +100,14 @@ def _as_text(value: Any, *_: Any, **__: Any) -> int:
     return 0 if isinstance(value, str) else _printed(value)
 
 
+def _wrapped(text: Any, *args: Any, **kwargs: Any) -> int:
+    """Breaking a long word, or long white space, copies the rest of it for every line."""
+    width = args[0] if args else kwargs.get("width", 79)
+    longest = max(map(len, _RUN.findall(text)), default=0) if isinstance(text, str) else 0
+    lines = longest // max(width, 1) if isinstance(width, int) else longest
+    return _indented(text, *args, **kwargs) + longest * lines
+
+
 def _json(value: Any, *args: Any, **kwargs: Any) -> int:
     extent = budget.current.get().measure(value)
     indent = sum(_width(option) for option in (*args[1:2], kwargs.get("indent")) if option is not None)
@@ -114,7 +123,7 @@ def _nothing_but_numbers(_: Any, *args: Any, **kwargs: Any) -> int:
 OF_CALL: Final[dict[str, Callable[..., int]]] = {
     "replace": _replace, "join": _join, "format": _format, "format_map": _format, "tojson": _json,
     "center": _padded, "ljust": _padded, "rjust": _padded, "zfill": _padded, "batch": _padded, "slice": _padded,
-    "round": _padded, "truncate": _padded, "indent": _indented, "expandtabs": _indented, "wordwrap": _indented,
+    "round": _padded, "truncate": _padded, "indent": _indented, "expandtabs": _indented, "wordwrap": _wrapped,
     "string": _printed, "pprint": _printed, "xmlattr": _printed, "urlencode": _printed, "e": _printed,
     "escape": _printed, "forceescape": _printed, "split": _split, "rsplit": _split, "splitlines": _split,
     "list": _letters, "sum": _nothing_but_numbers, "trim": _as_text, "upper": _as_text, "lower": _as_text,

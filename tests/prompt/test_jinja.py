@@ -190,6 +190,8 @@ def test_work_has_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "{{ range(99999) | join('b' * 100000) }}",
         "{{ ('\t' * 100000).expandtabs(4000) }}",
         "{{ ('\n' * 100000) | indent('x' * 4000) }}",
+        "{{ ('a' * 1000000) | wordwrap(1) }}",
+        "{{ (' ' * 1000000) | wordwrap }}",
         "{% set l = ('a ' * 20000000).split() %}",
         "{% for i in range(9999) %}{% set l = range(99999) | list %}{% endfor %}",
         NESTED + "{{ l | upper }}",
