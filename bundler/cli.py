@@ -59,6 +59,7 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="Greeting and starter questions of the web page.  [default: page.toml beside the Modelfile]",
 )
+@click.option("--warm", is_flag=True, help="Evaluate SYSTEM and MESSAGEs now, so that the first answer comes sooner.")
 @click.option("--external-weights", is_flag=True, help="Write the weights beside the executable instead of into it.")
 @_JSON
 @_QUIET
@@ -69,6 +70,7 @@ def build(
     target: str | None,
     pack: str | None,
     page: Path | None,
+    warm: bool,
     external_weights: bool,
     as_json: bool,
     quiet: bool,
@@ -84,6 +86,7 @@ def build(
         pack=pack,
         external_weights=external_weights,
         page=page,
+        warm=warm,
         progress=progress(quiet=quiet or as_json),
         warn=warn,
     )
@@ -105,6 +108,8 @@ def build(
         click.echo(f"{written.path}  {human_size(written.size)}  for {built.target}")
         if template:
             show(f"  template: {template.reason}; stops: {_stops(written.manifest)}")
+        if state := written.manifest.warm:
+            show(f"  warm:     {len(state.tokens):,} tokens of every prompt are evaluated ({human_size(state.size)})")
         for sidecar in written.sidecars:
             click.echo(f"  weights:  {sidecar} (keep it beside the executable: {built.split_reason})")
         click.echo(f"  run it:   {_as_command(written.path)}" if built.runs_here else "  copy it there and run it")

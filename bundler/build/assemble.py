@@ -6,7 +6,9 @@ Brings the steps together (plan, runtime pack, dry load, write) and decides noth
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +19,14 @@ from bundler.build.dryload import check_model
 from bundler.build.output import OutputFile
 from bundler.build.packs import Pack
 from bundler.build.page import read_page
-from bundler.build.plan import plan
+from bundler.build.plan import Plan, plan
 from bundler.build.progress import Progress
 from bundler.build.tool import part_contents, runtime_parts
+from bundler.build.warm import warm_up
 from bundler.build.write import PE_LIMIT, Content, Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats import targets
+from bundler.formats.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,15 @@ def build_bundle(
     pack: str | None,
     external_weights: bool,
     page: Path | None = None,
+    warm: bool = False,
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Built:
     """Build the bundle that `modelfile` (a file or a folder) describes and write it to `output`.
 
     `target` None is this machine's; `pack` selects a runtime pack by the start of its id; `page`
-    names the page file, by default `page.toml` beside the Modelfile. `warn` hears one line per
-    doubt.
+    names the page file, by default `page.toml` beside the Modelfile; `warm` evaluates what every
+    chat begins with, for a quick first answer. `warn` hears one line per doubt.
 
     Raises:
         BundleError: any step failed; `output` is then as it was before.
@@ -82,10 +87,32 @@ def build_bundle(
         *(Content(member, text.encode()) for member, text in planned.licenses.items()),
     ]
     manifest = msgspec.structs.replace(planned.manifest, runtime={wanted: runtime_parts(runtime)}, page=said_on_page)
-    written = write_bundle(
-        output, runtime.launcher, members, planned.models, manifest, progress, external_weights=external_weights
-    )
+    with ExitStack() as work:
+        if warm:
+            folder = work.enter_context(tempfile.TemporaryDirectory(dir=output.parent, prefix=".bundle-"))
+            warmer = _warmer(checker, runtime, here)
+            state, described = warm_up(warmer, *_only(planned), Path(folder) / "state", progress)
+            members.append(state)
+            manifest = msgspec.structs.replace(manifest, warm=described)
+        written = write_bundle(
+            output, runtime.launcher, members, planned.models, manifest, progress, external_weights=external_weights
+        )
     return Built(written, wanted, wanted == here, _split_reason(written, wanted, asked=external_weights))
+
+
+def _only(planned: Plan) -> tuple[Path, Manifest]:
+    """The model's file, and the manifest that prompts are made from."""
+    return next(iter(planned.models.values())), planned.manifest
+
+
+def _warmer(checker: Pack | None, runtime: Pack, here: str) -> Pack:
+    """The pack that evaluates the prompt: one for this machine, with the llama.cpp that goes into the bundle."""
+    if checker is None or checker.llama_cpp != runtime.llama_cpp:
+        raise BundleError(
+            f"failed to compute the prompt: no runtime pack for this machine ({here}) has the bundle's llama.cpp",
+            "run `bundle runtime build`, or leave out --warm",
+        )
+    return checker
 
 
 def _pack(target: str, selector: str | None, here: str, progress: Progress) -> Pack:

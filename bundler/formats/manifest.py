@@ -98,6 +98,20 @@ class RuntimeParts(msgspec.Struct, frozen=True, kw_only=True):
     """Part name (`base`, `cuda`, …) to archive member."""
 
 
+class Warm(msgspec.Struct, frozen=True, kw_only=True):
+    """What every chat begins with, evaluated when the bundle was built: the first answer need not wait for it."""
+
+    member: str
+    """Archive name of the state, `state/<sha256>`."""
+    size: int
+    sha256: str
+    tokens: list[int]
+    exact: int
+    """Of the tokens, the first so many were computed as a first request computes them."""
+    guard: str
+    """Digest of all that the state depends on; another one at start means that it is not used."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     name: str
@@ -117,6 +131,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     requires: str = ""
     """The version of Ollama that the Modelfile asks for with REQUIRES; told, and not checked."""
     page: Page | None = None
+    warm: Warm | None = None
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""
     members: list[Member] = []

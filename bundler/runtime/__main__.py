@@ -24,6 +24,10 @@ def main() -> int:
         from bundler.runtime import tokenids
 
         return tokenids.main(arguments)
+    if command == ["_warm"]:
+        from bundler.runtime import warmup
+
+        return warmup.main(arguments)
     from bundler.runtime import cli
 
     return cli.main(sys.argv[1:])

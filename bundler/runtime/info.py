@@ -22,6 +22,7 @@ from bundler.runtime.defaults import from_manifest
 from bundler.runtime.engine.interface import WeightsRange
 from bundler.runtime.settings import LoadSettings
 from bundler.runtime.startup import choose_variant
+from bundler.runtime.warm import usable
 from bundler.runtime.weights import load_mode
 
 _ORIGINS = {"modelfile": "Modelfile", "gguf": "GGUF", "template": "template", "default": "default"}
@@ -73,6 +74,7 @@ def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str
         "load": {"mode": mode.mode, "reason": mode.reason},
         "context": _context(place, model, options.context_length, options.parallel),
         "threads": {"count": threads.count, "reason": threads.reason},
+        "warm": _warm(bundle, environment.get("BUNDLE_TARGET", "")),
         "cache": str(cache_folder(environment)),
         "address": {"url": here, "running": running_bundle(DEFAULT_HOST, DEFAULT_PORT) == bundle.digest},
     }
@@ -84,6 +86,14 @@ def _variant(environment: Mapping[str, str]) -> dict[str, Any]:
     except BundleError as error:
         return {"chosen": None, "reason": error.message, "rejected": []}
     return {"chosen": verdict.chosen, "reason": verdict.reason, "rejected": verdict.rejected}
+
+
+def _warm(bundle: BundleFile, target: str) -> dict[str, Any] | None:
+    state = bundle.manifest.warm
+    if state is None:
+        return None
+    reason = usable(bundle.manifest, target)
+    return {"tokens": len(state.tokens), "bytes": state.size, "used": not reason, "reason": reason}
 
 
 def _context(place: WeightsRange, model: Model, asked: int | None, parallel: int | None) -> dict[str, Any]:
@@ -131,12 +141,18 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         *(("", f"not {rejected.variant}: {rejected.reason}") for rejected in cpu["rejected"]),
         ("weights", f"{load['mode']}: {load['reason']}"),
         ("context", f"{context['tokens']:,} tokens, {size(context['bytes'])} in all ({context['reason']})"),
+        *([("warm", _warm_row(facts["warm"]))] if facts["warm"] else []),
         ("parallel", f"{context['parallel']} ({context['parallel_reason']})"),
         ("threads", f"{threads['count']} ({threads['reason']})"),
         ("cache", facts["cache"]),
         ("address", facts["address"]["url"] + (" (running)" if facts["address"]["running"] else "")),
     ]
     return "\n".join([facts["name"], *(f"  {label:<11}{text}" for label, text in rows)])
+
+
+def _warm_row(warm: Mapping[str, Any]) -> str:
+    said = f"{warm['tokens']:,} tokens of every prompt come evaluated ({size(warm['bytes'])})"
+    return said if warm["used"] else f"{said}; not used: {warm['reason']}"
 
 
 def _parameters(facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ May run in any thread; the slow calls leave other Python threads running.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import msgspec
 
 from bundler.errors import BundleError
 from bundler.runtime import libraries, machine, memory, weights
-from bundler.runtime.engine.cache import Cache
+from bundler.runtime.engine.cache import Cache, Saved
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
     Engine,
@@ -22,6 +23,7 @@ from bundler.runtime.engine.interface import (
     LoadOptions,
     Progress,
     Verdict,
+    Warmth,
     WeightsRange,
 )
 from bundler.runtime.engine.runner import LlamaRunner
@@ -83,12 +85,13 @@ def load(
     progress(0.95, "making room for the context")
     threads = machine.threads(options.threads, model.size)
     embedder = LazyEmbedder(model, threads.count)
+    warm_tokens = 0
     try:
         plan = _plan(model, source, options, free.available)
         if options.embeds:
             engine: Engine = EmbeddingEngine(model, embedder)
         else:
-            engine = _engine(model, plan, embedder, threads.count, free.available)
+            engine, warm_tokens = _engine(model, plan, embedder, threads.count, free.available, options.warmth)
     except BundleError:
         embedder.close()
         model.close()
@@ -111,6 +114,7 @@ def load(
         load_mode=mode.mode,
         load_reason=mode.reason,
         repacked_size=library.log.buffer_size("REPACK"),
+        warm_tokens=warm_tokens,
         seconds=stages.seconds,
     )
     progress(1.0, "ready")
@@ -134,16 +138,37 @@ def _plan(model: Model, source: WeightsRange, options: LoadOptions, free: int) -
     )
 
 
-def _engine(model: Model, plan: memory.ContextPlan, embedder: LazyEmbedder, threads: int, free: int) -> RunningEngine:
+def _engine(
+    model: Model,
+    plan: memory.ContextPlan,
+    embedder: LazyEmbedder,
+    threads: int,
+    free: int,
+    warmth: Warmth | None,
+) -> tuple[RunningEngine, int]:
+    """The engine, and how many tokens of a prompt it knows already."""
     if not model.generates:
         raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
     idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
     sequences = plan.parallel + idle
     context = Context(model, cells=plan.cells, sequences=sequences, batch=_BATCH, threads=threads)
-    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length, beside=[embedder])
     cache = Cache(context, slots=sequences, cells=context.cells, saved_limit=memory.saved_limit(free))
+    warm_tokens = _warm(cache, warmth, plan.context_length)
+    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length, beside=[embedder])
     scheduler = Scheduler(cache, parallel=plan.parallel, context_length=plan.context_length, batch=_BATCH)
-    return RunningEngine(runner, scheduler)
+    return RunningEngine(runner, scheduler), warm_tokens
+
+
+def _warm(cache: Cache, warmth: Warmth | None, context_length: int) -> int:
+    """Begin with the state that came with the bundle; a damaged one is left alone, and computed again."""
+    if warmth is None or len(warmth.tokens) >= context_length:
+        return 0
+    try:
+        state = warmth.read()
+    except BundleError as error:
+        print(error.render().replace("error:", "warning:", 1), file=sys.stderr)
+        return 0
+    return len(warmth.tokens) if cache.preload(Saved(warmth.tokens, warmth.exact, state)) else 0
 
 
 def _fetch(source: WeightsRange, free: int, progress: Progress) -> bool:

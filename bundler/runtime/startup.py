@@ -119,4 +119,8 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
     verdict = choose_variant(environment)
     progress(0.01, "loading")
     options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
+    if bundle.manifest.warm is not None:
+        from bundler.runtime import warm
+
+        options = msgspec.structs.replace(options, warmth=warm.warmth(bundle, environment.get("BUNDLE_TARGET", "")))
     return loading.load(weights, libraries.folder(environment), verdict, options, progress)

@@ -143,7 +143,7 @@ def test_external_weights_work_and_are_verified(bundle: Bundle, tmp_path: Path) 
         ("", "no FROM"),
         ("SYSTEM hello\n", "no FROM"),
         ("FORM ./model.gguf\n", r"Modelfile:1:1: .*\n.*FORM ./model.gguf\n.*\^"),
-        ("FROM ./model.gguf\nPARAMETER temprature 1\n", r"Modelfile:2:\d+: .*temprature"),
+        ("FROM ./model.gguf\nPARAMETER temperature hot\n", r"Modelfile:2:\d+: .*hot"),
         ("FROM ./model.gguf\nPARAMETER temperature warm\n", r"Modelfile:2:\d+: "),
         ("FROM ./modle.gguf\n", r"Modelfile:1:\d+: .*modle\.gguf"),
         ("FROM llama3.2\n", r"Modelfile:1:\d+: "),

@@ -112,6 +112,14 @@ class Cache:
         """Slots without a task."""
         return [slot for slot in self.slots if slot.task is None]
 
+    def preload(self, saved: Saved) -> bool:
+        """Begin with a saved state in the first slot; false where it does not fit."""
+        slot = self.slots[0]
+        if not self._memory.restore(slot.index, saved.state):
+            return False
+        self._fill(slot, saved.tokens, saved.exact)
+        return True
+
     def claim(self, tokens: Sequence[int], reuse: Reuse) -> Slot:
         """One of the free slots, holding as much of the beginning of `tokens` as is there and may be reused."""
         source, length = self._longest(tokens, reuse)

@@ -189,6 +189,16 @@ class WeightsRange(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class Warmth(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a model after the tokens that every chat begins with, from an earlier evaluation."""
+
+    tokens: Sequence[int]
+    exact: int
+    """See `formats.manifest.Warm`."""
+    read: Callable[[], bytes]
+    """The state; raises a BundleError where it is damaged."""
+
+
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     """Tokens per sequence; None: a bounded default fitted to memory."""
@@ -200,6 +210,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Print llama.cpp's own log on stderr."""
     embeds: bool = False
     """The model makes embeddings and generates no text."""
+    warmth: Warmth | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -239,6 +250,8 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     load_reason: str
     repacked_size: int
     """Weights copied into a layout that this CPU is faster with: private memory of the process."""
+    warm_tokens: int = 0
+    """Tokens that every chat begins with, whose state came with the bundle."""
     seconds: dict[str, float]
     """By stage: `libraries`, `prefetch`, `model`, `context`."""
 

@@ -1,0 +1,53 @@
+"""`bundle build --warm`: let the runtime evaluate what every chat begins with, and put the state into the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from bundler.build import tool
+from bundler.build.packs import Pack
+from bundler.build.progress import Progress
+from bundler.build.write import Content
+from bundler.formats import manifest as manifests
+from bundler.formats.manifest import Manifest, Warm
+from bundler.formats.source import CHUNK
+
+
+class _Warmed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime tells."""
+
+    tokens: list[int]
+    exact: int
+    guard: str
+
+
+def warm_up(pack: Pack, model: Path, manifest: Manifest, state: Path, progress: Progress) -> tuple[Content, Warm]:
+    """The member with the state, and what the manifest says of it; `state` is a file to write to.
+
+    `pack` must be one for this machine; `manifest` has template, SYSTEM and MESSAGEs.
+
+    Raises:
+        BundleError: chats have nothing in common at their beginning, or the model cannot be evaluated.
+    """
+    arguments = [os.path.abspath(model), str(state), pack.llama_cpp]
+    with progress.stage(f"Evaluating the prompt with {model.name}"):
+        task = f"compute the prompt with {model}"
+        warmed = tool.ask(pack, task, "_warm", arguments, _Warmed, manifests.encode(manifest))
+    digest = hashlib.sha256()
+    with state.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    name = f"state/{digest.hexdigest()}"
+    warm = Warm(
+        member=name,
+        size=state.stat().st_size,
+        sha256=digest.hexdigest(),
+        tokens=warmed.tokens,
+        exact=warmed.exact,
+        guard=warmed.guard,
+    )
+    return Content(name, path=state, aligned=True), warm

@@ -1,0 +1,83 @@
+"""The precomputed prompt: what every chat of a bundle begins with, and when its saved state may be used.
+
+A state is right for the very weights, cache types and version of llama.cpp that made it; llama.cpp itself checks only
+shapes. So the manifest keeps a digest of all of that, and where it differs the prompt is computed as without a state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from bundler.errors import BundleError
+from bundler.formats.manifest import Manifest, Warm
+from bundler.runtime.bundlefile import BundleFile
+from bundler.runtime.engine.cache import common_prefix
+from bundler.runtime.engine.interface import Vocabulary, Warmth
+from bundler.runtime.prompting import Prompter
+from bundler.runtime.request import ChatMessage, Request
+
+STATE_VERSION: Final = 1
+"""To be raised when the engine makes its context in another way."""
+_QUESTIONS = ("Hello", "What is 2 + 2?", "zażółć", "1")
+"""As different as questions can begin; what their prompts have in common every prompt begins with."""
+
+
+def guard(weights_sha256: str, llama_cpp: str) -> str:
+    """A digest of all that a state depends on beside its tokens: weights, adapters, cache types, RoPE, versions."""
+    facts = {
+        "state": STATE_VERSION,
+        "weights": weights_sha256,
+        "adapters": [],
+        "cache": {"key": "f16", "value": "f16"},
+        "flash_attention": "auto",
+        "rope": "as the model says",
+        "llama_cpp": llama_cpp,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def beginning(manifest: Manifest, vocabulary: Vocabulary) -> list[int]:
+    """The tokens that every chat begins with, whatever the user says.
+
+    Raises:
+        BundleError: the template fails.
+    """
+    prompter = Prompter(manifest)
+    prompts = [
+        prompter.tokens(Request(messages=[ChatMessage("user", question)]), vocabulary, 1 << 24)
+        for question in _QUESTIONS
+    ]
+    first, *others = prompts
+    return first[: min(common_prefix(first, other) for other in others)]
+
+
+def usable(manifest: Manifest, target: str) -> str:
+    """Why the bundle's state may not be used on this target; empty where it may, or where there is none."""
+    warm, model, runtime = manifest.warm, manifest.model("chat"), manifest.runtime.get(target)
+    if warm is None:
+        return ""
+    if model is None or runtime is None or warm.guard != guard(model.sha256, runtime.llama_cpp):
+        return "it was computed for other weights or another version of llama.cpp"
+    return ""
+
+
+def warmth(bundle: BundleFile, target: str) -> Warmth | None:
+    """The state that comes with the bundle, where it may be used."""
+    warm = bundle.manifest.warm
+    if warm is None or usable(bundle.manifest, target):
+        return None
+    known = warm
+    return Warmth(tokens=warm.tokens, exact=warm.exact, read=lambda: _read(bundle, known))
+
+
+def _read(bundle: BundleFile, warm: Warm) -> bytes:
+    entry = bundle.archive.entries.get(warm.member) if bundle.archive else None
+    state = b"" if entry is None else bundle.source.read_at(entry.offset, entry.size)
+    if len(state) != warm.size or hashlib.sha256(state).hexdigest() != warm.sha256:
+        raise BundleError(
+            "failed to read the precomputed prompt: it is damaged, so the prompt is computed again",
+            "get the bundle again from its source",
+        )
+    return state

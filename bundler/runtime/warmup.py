@@ -1,0 +1,110 @@
+"""`_warm`: evaluate what every chat of a bundle begins with, and write down the state.
+
+The build side runs it as a process for `bundle build --warm`, with the manifest to be on stdin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bundler.errors import BundleError
+from bundler.formats import manifest as manifests
+from bundler.formats.manifest import Manifest
+from bundler.formats.source import FileSource, chunks
+from bundler.runtime import libraries, machine
+from bundler.runtime.engine.sequence import CHUNK
+from bundler.runtime.llama import library as llama_library
+from bundler.runtime.llama.context import Batch, Context
+from bundler.runtime.llama.model import Model
+from bundler.runtime.startup import choose_variant
+from bundler.runtime.warm import beginning, guard
+
+_BATCH = 512
+_LEAST = 16
+"""Tokens; fewer are not worth a member."""
+
+
+class Warmed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written."""
+
+    tokens: list[int]
+    exact: int
+    guard: str
+    seconds: float
+    """That the evaluation took."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the state and print what it is as JSON; returns 0, or prints `error: …` on stderr and returns 1."""
+    parser = argparse.ArgumentParser(prog="_warm")
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("state", type=Path)
+    parser.add_argument("llama_cpp")
+    options = parser.parse_args(arguments)
+    try:
+        manifest = manifests.decode(sys.stdin.buffer.read())
+        with options.weights.open("rb") as file:
+            warmed, state = warm_up(manifest, file.fileno(), options.llama_cpp)
+        options.state.write_bytes(state)
+    except BundleError as error:
+        print(error.render(), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(BundleError(f"failed to compute the prompt: {error}").render(), file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(warmed) + b"\n")
+    return 0
+
+
+def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed, bytes | bytearray]:
+    """Evaluate the beginning of every chat with the weights of an open GGUF, as the first request would.
+
+    Raises:
+        BundleError: there is no such beginning, or the model cannot be loaded.
+    """
+    folder = libraries.folder(os.environ)
+    library = llama_library.load(folder)
+    library.load_backend(libraries.cpu_variants(folder)[choose_variant(os.environ).chosen])
+    model = Model(library, descriptor, 0)
+    tokens = beginning(manifest, model.vocabulary)
+    if len(tokens) < _LEAST:
+        raise BundleError(
+            f"failed to compute the prompt: all chats have only {len(tokens)} tokens at their beginning in common",
+            "give a SYSTEM or MESSAGEs, or leave out --warm",
+        )
+    began = time.monotonic()
+    cells = -(-len(tokens) // 256) * 256
+    threads = machine.threads(None, model.size).count
+    context = Context(model, cells=cells, sequences=1, batch=_BATCH, threads=threads)
+    batch = Batch(model, _BATCH)
+    for begin in range(0, len(tokens), _BATCH):
+        batch.clear()
+        batch.add(0, tokens[begin : begin + _BATCH], begin, want_logits=False)
+        context.decode(batch)
+    state = context.save(0)
+    if state is None:
+        raise BundleError("failed to compute the prompt: llama.cpp gives no state of this model")
+    warmed = Warmed(
+        tokens=tokens,
+        exact=len(tokens) // CHUNK * CHUNK,
+        guard=guard(_digest(descriptor), llama_cpp),
+        seconds=time.monotonic() - began,
+    )
+    context.close()
+    model.close()
+    return warmed, state
+
+
+def _digest(descriptor: int) -> str:
+    source, digest = FileSource(descriptor), hashlib.sha256()
+    for chunk in chunks(source, 0, source.size):
+        digest.update(chunk)
+    return digest.hexdigest()
