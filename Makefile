@@ -31,7 +31,7 @@ demo: setup
 	@dist/guide run "What is a bundle?" </dev/null
 	@echo
 	@echo "Chat with it:   dist/guide          (web page and API on http://127.0.0.1:11434, Ctrl-C ends it)"
-	@echo "Ask it:         dist/guide run \"How do I choose a port?\""
+	@echo "Ask it:         dist/guide run \"How do I verify a bundle?\""
 
 lint: setup
 	@$(BIN)/ruff check --quiet .
