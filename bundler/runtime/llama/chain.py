@@ -16,12 +16,14 @@ from bundler.runtime.request import Sampling
 _SEED_MASK = 0x7FFFFFFF
 _MIROSTAT_M = 100
 
+_REMEMBERING = ("penalties", "dry", "mirostat", "adaptive_p")
+
 Stage = Callable[[Any, Model, Sampling, int], Any]
 """(binding, model, settings, context length) -> sampler, or None where the settings turn it off."""
 
 
-def build(model: Model, sampling: Sampling, prompt: Sequence[int], context_length: int) -> Any:
-    """A new chain; the caller frees it. The penalties have seen the end of `prompt`."""
+def build(model: Model, sampling: Sampling, prompt: Sequence[int], context_length: int) -> tuple[Any, bool]:
+    """A new chain, and whether it remembers what was drawn; the caller frees it. Penalties have seen `prompt`'s end."""
     binding = model.library.binding
     parameters = binding.llama_sampler_chain_default_params()
     parameters.no_perf = True
@@ -31,11 +33,11 @@ def build(model: Model, sampling: Sampling, prompt: Sequence[int], context_lengt
         stage = STAGES[name](binding, model, sampling, context_length)
         if stage is not None:
             binding.llama_sampler_chain_add(chain, stage)
-            remembers = remembers or name in ("penalties", "dry")
+            remembers = remembers or name in _REMEMBERING
     if remembers:
         for token in prompt[-context_length:]:
             binding.llama_sampler_accept(chain, token)
-    return chain
+    return chain, remembers
 
 
 def seed(given: int | None) -> int:

@@ -22,7 +22,7 @@ class Sampler:
         self._candidates = candidates
         self._job = job
         self._matcher = job.constraint() if job.constraint else None
-        self._chain = chain.build(model, job.sampling, job.prompt, context_length)
+        self._chain, self._remembers = chain.build(model, job.sampling, job.prompt, context_length)
         self._sample = binding.llama_sampler_sample
 
     def sample(self, context: Context, index: int) -> int:
@@ -35,8 +35,11 @@ class Sampler:
         if candidates is None:
             return int(self._sample(self._chain, context.pointer, index))
         row = context.row(index)
-        candidates.fill(row)
-        token = candidates.draw(self._chain)
+        if self._remembers:
+            candidates.fill(row)
+            token = candidates.draw(self._chain)
+        else:  # nothing to be forgotten should the token not be allowed
+            token = int(self._sample(self._chain, context.pointer, index))
         if matcher is not None:
             if not matcher.allows(token):
                 candidates.fill(row, matcher.allowed())
