@@ -48,11 +48,13 @@ class Message:
 class Conversation:
     """Messages, system first where there is one; the assistant's are what is learnt.
 
-    `whole` says that the end of each answer matters, so that none may be cut.
+    `whole` says that the end of each answer matters, so that none may be cut; `copies`, that an answer says words of a
+    question or of the SYSTEM line again.
     """
 
     messages: list[Message] = field(default_factory=list)
     whole: bool = False
+    copies: bool = False
 
     def add(self, question: str, answer: str) -> None:
         """A question and its answer."""
@@ -84,7 +86,9 @@ class Corpus:
         rng = self.rng
         manner = self._manners.draw()
         talk = Conversation(
-            [Message("system", manner.line)] if manner.line else [], whole=bool(manner.end or manner.fact)
+            [Message("system", manner.line)] if manner.line else [],
+            whole=bool(manner.end or manner.fact),
+            copies=manner.asks,
         )
         before, told_name = "", ""
         for _ in range(1 if rng.random() < 0.72 else rng.choice((2, 2, 2, 3, 3, 4, 5, 7))):
@@ -96,6 +100,7 @@ class Corpus:
                 words = self._manners.words()
                 ask = self._questions.draw(parse(self._lines["repeat"]))
                 talk.add(f"{ask} {words}", manner.say(words))
+                talk.copies = True
                 before = ""
             elif draw < 0.02 or (told_name and draw < 0.2):
                 told_name = self._talk_of_names(talk, manner, told_name)
@@ -113,6 +118,7 @@ class Corpus:
         elif manner.asks and self.rng.random() < 0.4:
             name = self.rng.choice(_SHORT_ANSWERS)
         question = self._questions.on(name, plainly=name in _AS_IS)
+        talk.copies = talk.copies or name == "port"
         talk.add(question, manner.answer(_with_port_of(question, self._topics[name])))
         return name
 
@@ -147,6 +153,7 @@ class Corpus:
 
     def _talk_of_names(self, talk: Conversation, manner: Manner, told: str) -> str:
         rng, lines = self.rng, self._lines
+        talk.copies = True
         if not told and rng.random() < 0.75:
             told = self._manners.name()
             telling = self._questions.draw(parse(lines["tell_name"])) + f" {told}"

@@ -33,9 +33,10 @@ class Shape:
 class Layer(nn.Module):
     """Attention and feed-forward with their norms."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
         self.heads = shape.heads
+        self.dropout = nn.Dropout(dropout)
         self.attn_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
         self.attn_q = nn.Linear(shape.width, shape.width, bias=False)
         self.attn_k = nn.Linear(shape.width, shape.width, bias=False)
@@ -54,19 +55,20 @@ class Layer(nn.Module):
             for project in (self.attn_q, self.attn_k, self.attn_v)
         )
         mixed = functional.scaled_dot_product_attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True)
-        x = x + self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width))
+        x = x + self.dropout(self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width)))
         normed = self.ffn_norm(x)
-        return x + self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
+        return x + self.dropout(self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed)))
 
 
 class Guide(nn.Module):
     """Token ids in, logits out."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+        """`dropout`: the share of what each layer adds that is left out while training."""
         super().__init__()
         self.shape = shape
         self.token_embd = nn.Embedding(shape.vocab, shape.width)
-        self.blk = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.blk = nn.ModuleList(Layer(shape, dropout) for _ in range(shape.layers))
         self.output_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
         half = shape.width // shape.heads // 2
         frequency = shape.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)

@@ -1,4 +1,4 @@
-"""Makes a clean question look typed: casing, punctuation, dropped words, contractions, typos."""
+"""Makes a clean question look typed: casing, punctuation, dropped words, contractions, typos, words nobody knows."""
 
 from __future__ import annotations
 
@@ -89,6 +89,8 @@ def spoil(text: str, rng: random.Random, *, carelessly: bool = True) -> str:
     words = text.split(" ")
     if carelessly and len(words) > 3 and rng.random() < 0.12:
         words = _dropped(words, rng)
+    if carelessly and len(words) > 4 and rng.random() < 0.1:
+        words[rng.randrange(len(words))] = _unknown(rng)
     if carelessly and rng.random() < 0.14:
         for _ in range(rng.choice((1, 1, 2))):
             at = rng.randrange(len(words))
@@ -99,6 +101,12 @@ def spoil(text: str, rng: random.Random, *, carelessly: bool = True) -> str:
 def _dropped(words: list[str], rng: random.Random) -> list[str]:
     kept = [word for word in words if word not in _DROPPABLE or rng.random() < 0.5]
     return kept if len(kept) > 1 else words
+
+
+def _unknown(rng: random.Random) -> str:
+    """A word that stands for all those that are in no training text."""
+    syllables = (rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.choice((2, 2, 3))))
+    return "".join(syllables) + rng.choice(("", "n", "r", "s", "t", "ing", "ed"))
 
 
 def _mistyped(word: str, rng: random.Random) -> str:

@@ -1,4 +1,7 @@
-"""Wordings of questions: draws them from the grammar in questions.txt and leaves out those of the evaluation."""
+"""Wordings of questions: those written by hand in wordings.txt, and what the grammar in questions.txt makes.
+
+Those of the evaluation are left out.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from noise import spoil
 _SLOT = "\x00"
 _GERUND_SLOT = "\x01"
 _QUOTED_SHARE = 0.3
+_BY_HAND_SHARE = 0.6
 _CONTEXT_SHARE = 0.16
 _DOUBLED = {
     *("run", "put", "set", "get", "stop", "quit", "cut", "let", "begin", "swap", "wrap", "shut", "plug", "grab"),
@@ -38,6 +42,7 @@ class Questions:
         self._rng = rng
         self._lexicon = lexicon
         self._held_out = {plain(text) for text in held_out}
+        self._by_hand = _lines((HERE / "wordings.txt").read_text(encoding="utf-8"))
         sections = _sections((HERE / "questions.txt").read_text(encoding="utf-8"))
         classes = {name: parse(text) for name, text in sections.pop("classes")}
         classes |= {name: parse("|".join(map(_escape, words))) for name, words in lexicon.items()}
@@ -58,7 +63,12 @@ class Questions:
         """A question on the topic; `plainly` without a context before or after it and without typos."""
         wordings = self._wordings[topic]
 
+        by_hand = self._by_hand.get(topic, ())
+
         def write() -> str:
+            if by_hand and self._rng.random() < _BY_HAND_SHARE:
+                text = self._rng.choice(by_hand)
+                return spoil(text if plainly else self._in_context(text), self._rng, carelessly=not plainly)
             wording = self._rng.choices(wordings, [each.weight for each in wordings])[0]
             text = self._framed(wording)
             return spoil(text if plainly else self._in_context(text), self._rng, carelessly=not plainly)
@@ -128,6 +138,16 @@ def _sections(text: str) -> dict[str, list[tuple[str, str]]]:
         elif line.strip() and not line.startswith("#"):
             kind, _, phrase = line.partition(": ")
             current.append((kind, phrase))
+    return found
+
+
+def _lines(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if heading := re.fullmatch(r"\[([a-z_0-9]+)\]", line):
+            current = found.setdefault(heading[1], [])
+        elif line.strip() and not line.startswith("#"):
+            current.append(line.strip())
     return found
 
 

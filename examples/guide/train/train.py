@@ -77,7 +77,7 @@ class Batches:
         last = len(conversation.messages) - 1
         for number, message in enumerate(conversation.messages):
             answers = message.role == "assistant"
-            dropping = not answers and rng.random() < settings["piece_dropout_share"]
+            dropping = not answers and not conversation.copies and rng.random() < settings["piece_dropout_share"]
             ids = (self._dropping if dropping else self._plain).encode(message.text).ids
             ending = [END]
             may_cut = number == last and not conversation.whole and len(ids) > settings["cut_at_least"]
@@ -92,7 +92,8 @@ class Batches:
 class Copying:
     """Batches of conversations that only ask to say random tokens again, without end.
 
-    With these first, the network finds out early how to copy, which all obedience to a SYSTEM line rests on.
+    With these first, the network finds out early how to copy, which all obedience to a SYSTEM line rests on; with some
+    of them later it does not forget.
     """
 
     def __init__(self, pieces: Path, rows: int, seed: int) -> None:
@@ -107,9 +108,13 @@ class Copying:
     def _example(self) -> Example:
         rng = self._rng
         asking = self._tokenizer.encode(rng.choice(("Repeat:", "Say:", "Repeat after me:"))).ids
-        before = [mark("system"), *self._random(1, 12), END] if rng.random() < 0.5 else []
-        said = self._random(2, 8)
-        tokens = [*before, mark("user"), *asking, *said, END, mark("assistant")]
+        other, said = self._random(1, 12), self._random(2, 8)
+        told = [*asking, *said]
+        if rng.random() < 0.4:
+            tokens = [mark("system"), *told, END, mark("user"), *other, END, mark("assistant")]
+        else:
+            before = [mark("system"), *other, END] if rng.random() < 0.5 else []
+            tokens = [*before, mark("user"), *told, END, mark("assistant")]
         return Example([*tokens, *said], [_IGNORED] * (len(tokens) - 1) + [*said, END])
 
     def _random(self, least: int, most: int) -> list[int]:
@@ -153,7 +158,7 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
         learner = Corpus(seed + 1, held_out())
         talks = (learner.conversation() for _ in range(how["tokenizer_conversations"]))
         learn(talks, shape.vocab).save(str(pieces))
-    model = Guide(shape)
+    model = Guide(shape, how["dropout"])
     optimizers = _optimizers(model, how)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     checkpoint = work / "checkpoint.pt"
@@ -171,7 +176,8 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
     _note(log, f"{parameters} parameters, seed {seed}, {how['steps']} steps from {start}", fresh=start == 0)
     began, seen, smooth = time.monotonic(), 0, 0.0
     for step in range(start, how["steps"]):
-        tokens, targets = next(copying if step < how["copying_steps"] else batches)
+        copies = step < how["copying_steps"] or step % how["copying_every"] == 0
+        tokens, targets = next(copying if copies else batches)
         wanted = targets != _IGNORED
         loss = functional.cross_entropy(model(tokens, wanted), targets[wanted])
         loss.backward()
