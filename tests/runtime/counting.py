@@ -24,6 +24,9 @@ class CountingRunner:
     def __init__(self) -> None:
         self.state: dict[int, list[int]] = {}
         self.batches: list[list[int]] = []
+        self.shifted: list[tuple[int, int, int]] = []
+        self.seconds = 0.0
+        """A clock: each step takes one."""
         self.failure = ""
         self.gate: threading.Semaphore | None = None
         self.entered = threading.Semaphore(0)
@@ -41,6 +44,14 @@ class CountingRunner:
         assert length <= len(kept)
         del kept[length if self.trims else 0 :]
         return len(kept)
+
+    shifts = True
+
+    def shift(self, slot: int, keep: int, discard: int) -> bool:
+        if self.shifts and self.trims:
+            del self.state[slot][keep : keep + discard]
+            self.shifted.append((slot, keep, discard))
+        return self.shifts and self.trims
 
     def copy(self, source: int, target: int, length: int) -> int:
         assert not self.state.get(target)
@@ -69,6 +80,7 @@ class CountingRunner:
                     return None
         if self.failure:
             raise BundleError(self.failure)
+        self.seconds += 1
         self.batches.append([len(piece.tokens) for piece in pieces])
         for piece in pieces:
             state = self.state.setdefault(piece.slot.index, [])

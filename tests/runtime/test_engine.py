@@ -194,11 +194,28 @@ def test_a_receiver_that_raises_does_not_stop_the_others() -> None:
 
 def test_timings_are_those_of_the_clock() -> None:
     runner, answer = CountingRunner(), Answer()
-    ticks = iter(range(1000))
     running = RunningEngine(
-        runner, Scheduler(Cache(runner, slots=1, cells=64), context_length=64), clock=lambda: next(ticks)
+        runner, Scheduler(Cache(runner, slots=1, cells=64), context_length=64), clock=lambda: runner.seconds
     )
     running.submit(job([1], answer, max_tokens=3))
     finish = answer.finish()
     running.close()
-    assert (finish.prompt_seconds, finish.completion_seconds) == (1, 1)
+    assert (finish.prompt_seconds, finish.completion_seconds) == (1, 2)
+
+
+def test_a_time_limit_ends_a_job_that_runs_or_waits() -> None:
+    runner = CountingRunner()
+    running = RunningEngine(
+        runner, Scheduler(Cache(runner, slots=1, cells=64), context_length=64), clock=lambda: runner.seconds
+    )
+    runs, waits, after = Answer(), Answer(), Answer()
+    runner.gate = threading.Semaphore(0)
+    running.submit(Job(prompt=[1], time_limit=3.0, on_tokens=runs.take))
+    runner.entered.acquire()
+    running.submit(Job(prompt=[1], time_limit=2.0, on_tokens=waits.take))
+    running.submit(Job(prompt=[95], time_limit=100.0, on_tokens=after.take))
+    runner.gate.release(1000)
+    assert (waits.finish().reason, waits.tokens) == ("timeout", [])
+    assert (runs.finish().reason, runs.tokens) == ("timeout", [2, 3, 4])
+    assert (after.finish().reason, after.tokens) == ("stop", [96, 97, 98, 99])
+    running.close()

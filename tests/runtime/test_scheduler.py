@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.runtime.engine.cache import Cache, common_prefix
+from bundler.runtime.engine.interface import Job
 from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.engine.sequence import CHUNK, Task
 from bundler.runtime.request import Sampling
@@ -28,6 +29,10 @@ class Steps:
 
     def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
         return self.scheduler.submit(job(prompt, Answer(), max_tokens, sampling))
+
+    def submit_shifting(self, prompt: Sequence[int], *, keep: int = 0, max_tokens: int | None = None) -> Task:
+        shifting = Job(prompt=prompt, keep=keep, max_tokens=max_tokens, shift=True, on_tokens=Answer().take)
+        return self.scheduler.submit(shifting)
 
     def step(self, *, ignore_end: bool = False) -> list[tuple[int, int]]:
         """One step; (slot, number of tokens) of each piece."""
@@ -295,3 +300,106 @@ def test_a_common_beginning_is_found_to_the_token(one: list[int], other: list[in
     length = common_prefix(one, other)
     assert one[:length] == other[:length]
     assert length in (len(one), len(other)) or one[length] != other[length]
+
+
+def test_short_prompts_that_keep_coming_do_not_starve_a_long_one() -> None:
+    steps = Steps(slots=4, cells=8192)
+    steps.submit([1], max_tokens=1000)
+    long = steps.submit([7] * 900, max_tokens=1)
+    for first in range(200, 300):
+        while len(steps.scheduler.waiting) < 3:
+            steps.submit([first, len(steps.scheduler.waiting), *[8] * 126], max_tokens=1)
+        steps.step(ignore_end=True)
+        if long.reason:
+            break
+    assert long.reason == "length"
+
+
+def test_a_job_that_needs_much_room_gets_it_before_those_that_came_later() -> None:
+    steps = Steps(slots=4, cells=1000, context=1000)
+    steps.submit([1] * 300, max_tokens=40)
+    large = steps.submit([2] * 900, max_tokens=1)
+    later = [steps.submit([3 + index] * 200, max_tokens=1) for index in range(5)]
+    while large.reason is None:
+        steps.step()
+        assert not any(task.reason for task in later)
+    for task in later:
+        steps.finish(task)
+
+
+def test_a_full_context_shifts_and_goes_on() -> None:
+    steps = Steps(slots=1, cells=64, context=64)
+    task = steps.submit_shifting(list(range(30)), keep=4, max_tokens=60)
+    steps.finish(task)
+    assert steps.runner.shifted == [(0, 4, 30)]
+    assert (task.reason, task.completion_tokens, task.dropped) == ("length", 60, 30)
+    assert task.tokens == [0, 1, 2, 3, *range(34, 90)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(0, 0), (10, 10), (-1, 30), (64, 60), (1000, 60)], ids=["none", "some", "prompt", "all", "more"]
+)
+def test_a_shift_keeps_what_it_is_told_to(keep: int, kept: int) -> None:
+    steps = Steps(slots=1, cells=64, context=64)
+    task = steps.submit_shifting(list(range(100, 130)), keep=keep, max_tokens=35)
+    while not task.dropped:
+        steps.step(ignore_end=True)
+    assert steps.runner.shifted == [(0, kept, (64 - kept) // 2)]
+    assert task.tokens[: min(kept, 30)] == list(range(100, 130))[:kept]
+
+
+def test_a_shifting_answer_without_a_limit_ends_after_ten_contexts() -> None:
+    steps = Steps(slots=1, cells=64, context=64)
+    task = steps.submit_shifting([1, 2, 3])
+    while task.reason is None:
+        steps.step(ignore_end=True)
+    assert (task.reason, task.prompt_tokens + task.completion_tokens) == ("length", 640)
+
+
+@pytest.mark.parametrize("trims", [True, False], ids=["attention", "recurrent"])
+def test_where_the_device_cannot_shift_the_rest_is_computed_again(trims: bool) -> None:
+    steps = Steps(slots=1, cells=64, context=64, trims=trims)
+    steps.runner.shifts = False
+    task = steps.submit_shifting(list(range(30)), keep=4, max_tokens=60)
+    steps.finish(task)
+    assert task.tokens == [0, 1, 2, 3, *range(34, 90)]
+    assert [count for batch in steps.runner.batches for count in batch if count > 1] == [30, 30 if trims else 34]
+
+
+def test_state_that_was_shifted_is_taken_by_nobody_and_what_was_kept_is() -> None:
+    steps = Steps(slots=2, cells=256, context=128, saved=1 << 20)
+    task = steps.submit_shifting([*range(100, 190), 10], keep=70, max_tokens=60)
+    steps.finish(task)
+    assert task.dropped == 29
+    again = steps.submit(task.tokens[:-1], max_tokens=1)
+    steps.finish(again)
+    assert again.cached == 70
+    steps.cache.forget()
+    assert not any(saved.tokens[70:] == task.tokens[70 : len(saved.tokens)] for saved in steps.cache.store.entries())
+
+
+def test_what_another_answer_is_made_with_does_not_move() -> None:
+    steps = Steps(slots=2, cells=256, context=96)
+    prompt = list(range(100, 180))
+    beside = steps.submit([*prompt, 0], max_tokens=12)
+    steps.step()
+    task = steps.submit_shifting([*prompt, *range(500, 507), 10], max_tokens=30)
+    steps.step()
+    assert (task.cached, steps.cache.used) == (80, 90)
+    while not task.dropped:
+        steps.step()
+    assert steps.runner.shifted == []
+    steps.finish(beside)
+    steps.finish(task)
+    assert beside.tokens[81:] == list(range(1, 13))
+    assert task.tokens[-30:] == list(range(11, 41))
+
+
+def test_a_conversation_at_rest_gives_way_to_a_shift() -> None:
+    steps = Steps(slots=2, cells=256, context=96)
+    prompt = list(range(100, 180))
+    steps.finish(steps.submit([*prompt, 0, 1], max_tokens=12))
+    task = steps.submit_shifting([*prompt, 10], max_tokens=30)
+    steps.finish(task)
+    assert len(steps.runner.shifted) == 1
+    assert task.tokens[-30:] == list(range(11, 41))

@@ -28,6 +28,12 @@ class Memory(Protocol):
     def keep(self, slot: int, length: int) -> int:
         """Trim a slot's sequence to its first `length` tokens; how many remain: 0 where it had to be emptied."""
 
+    def shift(self, slot: int, keep: int, discard: int) -> bool:
+        """Take `discard` tokens out of a slot's sequence after the first `keep`, and move the rest up by as many.
+
+        False where the device cannot do that: nothing has changed. No other slot shares what moves.
+        """
+
     def copy(self, source: int, target: int, length: int) -> int:
         """Give `target`, which is empty, the first `length` tokens of `source`; how many it got: all or none."""
 
@@ -183,15 +189,37 @@ class Cache:
         if length == len(slot.tokens) and length > 0:
             return
         kept = self._memory.keep(slot.index, length)
-        for cell in slot.cells[kept:]:
+        self._drop(slot, kept, len(slot.tokens))
+        if slot.shifted_at is not None and kept <= slot.shifted_at:
+            slot.shifted_at = None
+        if not slot.tokens:
+            slot.at_front = not any(other.tokens for other in self.slots)
+
+    def shift(self, slot: Slot, keep: int, discard: int) -> None:
+        """Take `discard` tokens out of a slot after the first `keep`. Where the rest cannot move up, it is lost.
+
+        State that moved knows of the tokens that were taken out, so no other prompt may take it.
+        """
+        moving = set(slot.cells[keep + discard :])
+        for other in self.free():
+            if other is not slot and not moving.isdisjoint(other.cells):
+                self.evict(other)
+        alone = all(self._owners[cell] == 1 for cell in moving)
+        if not alone or not self._memory.shift(slot.index, keep, discard):
+            self.trim(slot, keep)
+            return
+        self._drop(slot, keep, keep + discard)
+        slot.shifted_at = keep if slot.shifted_at is None else min(keep, slot.shifted_at)
+
+    def _drop(self, slot: Slot, begin: int, end: int) -> None:
+        """Note that the device let go of a stretch of a slot."""
+        for cell in slot.cells[begin:end]:
             if self._owners[cell] == 1:
                 del self._owners[cell]
             else:
                 self._owners[cell] -= 1
-        del slot.tokens[kept:], slot.cells[kept:]
-        slot.exact = min(slot.exact, kept // CHUNK * CHUNK)
-        if not slot.tokens:
-            slot.at_front = not any(other.tokens for other in self.slots)
+        del slot.tokens[begin:end], slot.cells[begin:end]
+        slot.exact = min(slot.exact, begin // CHUNK * CHUNK)
 
     def evict(self, slot: Slot) -> None:
         """Empty a slot; what is worth it is saved first."""
@@ -234,7 +262,7 @@ class Cache:
 
     def _longest(self, tokens: Sequence[int], reuse: Reuse) -> tuple[Slot | None, int]:
         found = [
-            (self.reusable(tokens, slot.tokens, slot.exact, reuse), slot.task is None, slot.last_used, slot)
+            (self.reusable(tokens, slot.reusable, slot.exact, reuse), slot.task is None, slot.last_used, slot)
             for slot in self.slots
             if reuse != "exact" or (slot.at_front and slot.task is None)
         ]
@@ -261,15 +289,15 @@ class Cache:
     def _save(self, slot: Slot, kept: int) -> None:
         """Save what would be lost if only the first `kept` tokens stayed, where that is worth it."""
         held = slot.tokens
-        if len(held) - kept < WORTH_SAVING or not self.store.limit:
+        if len(held) - kept < WORTH_SAVING or slot.shifted_at is not None:
             return
-        others = [other.tokens for other in self.slots if other is not slot]
+        others = [other.reusable for other in self.slots if other is not slot]
         others += [list(saved.tokens) for saved in self.store.entries()]
         if not any(other[: len(held)] == held for other in others):
             self._put(slot)
 
     def _put(self, slot: Slot) -> None:
-        if not self.store.limit:
+        if not self.store.limit or slot.shifted_at is not None:
             return
         state = self._memory.save(slot.index)
         if state is not None:

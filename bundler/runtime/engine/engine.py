@@ -97,7 +97,7 @@ class RunningEngine:
         with self._changed:
             if self._closed_because:
                 raise EngineClosed(self._closed_because)
-            task = self._scheduler.submit(job)
+            task = self._scheduler.submit(job, self._clock())
             self._changed.notify()
         return TaskHandle(task, self._cancel)
 
@@ -150,7 +150,7 @@ class RunningEngine:
     def step(self) -> None:
         """Compute one batch, and hand out what came of it."""
         with self._changed:
-            ended = self._scheduler.collect()
+            ended = self._scheduler.collect(self._clock())
             admitted = self._scheduler.admit()
             self._computing = pieces = self._scheduler.schedule()
         for task in ended:

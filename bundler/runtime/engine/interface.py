@@ -15,16 +15,17 @@ import msgspec
 
 from bundler.runtime.request import Sampling
 
-EngineReason = Literal["stop", "length", "cancelled", "failed"]
+EngineReason = Literal["stop", "length", "timeout", "cancelled", "failed"]
 
 
 class EngineFinish(msgspec.Struct, frozen=True, kw_only=True):
-    """How a job ended. `stop`: the model ended its turn; `length`: `max_tokens` or the context is used up."""
+    """How a job ended. `stop`: the model ended its turn; `length`: `max_tokens` or the context is used up; `timeout`:
+    its `time_limit` is, maybe before its first token."""
 
     reason: EngineReason
     prompt_tokens: int
     completion_tokens: int
-    """Tokens generated, the end-of-generation token (which is never handed out) included."""
+    """Tokens generated, with those that a shift dropped and the end-of-generation token (which is never handed out)."""
     cached_tokens: int
     """Of the prompt, those whose state was still there from an earlier job."""
     prompt_seconds: float
@@ -88,7 +89,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Token ids, at least one, every special token already in place."""
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
-    """Most tokens generated; None: until the model stops or the context is full."""
+    """Most tokens generated; None: until the model stops or the context is full, with `shift` ten contexts."""
+    time_limit: float | None = None
+    """Most seconds from now, waiting included; looked at between two steps."""
+    shift: bool = False
+    """Where the context is full, drop the older half of what comes after the first `keep` tokens, and go on."""
+    keep: int = 0
+    """Below 0: the whole prompt. A context keeps four tokens that can be dropped."""
     ignore_end: bool = False
     """Go on after an end-of-generation token (benchmarks)."""
     constraint: Constraint | None = None

@@ -15,6 +15,9 @@ from bundler.runtime.engine.sequence import CHUNK, Slot, Task
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
 
+PATIENCE = 4
+"""Steps that a prompt waits while shorter ones take all there is room for."""
+
 
 class Piece:
     """Tokens of one slot for the next step. With `samples` a token is drawn after the last."""
@@ -64,8 +67,8 @@ class Scheduler:
     def busy(self) -> bool:
         return bool(self.waiting) or any(slot.task for slot in self._cache.slots)
 
-    def submit(self, job: Job) -> Task:
-        """Put a job into the queue.
+    def submit(self, job: Job, now: float = 0.0) -> Task:
+        """Put a job into the queue; `now` in seconds of the clock that `collect` is told.
 
         Raises:
             ValueError, PromptTooLong, Overloaded: as `Engine.submit`.
@@ -76,17 +79,19 @@ class Scheduler:
             raise PromptTooLong(len(job.prompt), self.context_length)
         if len(self.waiting) >= self._queue + self.parallel - len(self.running):
             raise Overloaded(len(self.waiting))
-        task = Task(job, self.context_length)
+        task = Task(job, self.context_length, now)
         self.waiting.append(task)
         return task
 
-    def collect(self) -> list[Task]:
-        """Take out the tasks that end without another step: cancelled ones, and those that want no token at all."""
+    def collect(self, now: float = 0.0) -> list[Task]:
+        """Take out the tasks that end without another step: cancelled ones, those out of time, or wanting no token."""
         for task in [*self.waiting, *self.running]:
             if task.cancelled:
                 task.reason = "cancelled"
             elif task.limit <= task.prompt_tokens:
                 task.reason = "length"
+            elif task.deadline <= now:
+                task.reason = "timeout"
         ended = [task for task in [*self.waiting, *self.running] if task.reason]
         self.waiting = deque(task for task in self.waiting if not task.reason)
         for task in ended:
@@ -109,7 +114,10 @@ class Scheduler:
         return admitted
 
     def schedule(self) -> list[Piece]:
-        """The next step: every sequence that waits for its next token, and prompt tokens as far as the batch goes."""
+        """The next step: every sequence that waits for its next token, and prompt tokens as far as the batch goes.
+
+        Short prompts go first, but pass no other one over in more than PATIENCE steps running.
+        """
         self._make_room()
         pieces, prefills = [], []
         for slot in self._cache.slots:
@@ -123,8 +131,10 @@ class Scheduler:
         budget = self._batch - len(pieces)
         if pieces:
             budget = min(budget, self._mixed_batch)
-        for index, (missing, _, task, slot) in enumerate(sorted(prefills, key=lambda entry: entry[:2])):
+        prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
+        for index, (missing, _, task, slot) in enumerate(prefills):
             count = self._cut(missing, min(budget, max(budget // (len(prefills) - index), CHUNK)))
+            task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue
             budget -= count
@@ -150,10 +160,18 @@ class Scheduler:
         task.tokens.append(token)
         if ends:
             task.reason = "stop"
-        elif len(task.tokens) >= task.limit:
+        elif len(task.tokens) + task.dropped >= task.limit:
             task.reason = "length"
+        elif len(task.tokens) >= self.context_length:
+            self._shift(task, slot)
         if task.reason:
             self._release(task)
+
+    def _shift(self, task: Task, slot: Slot) -> None:
+        discard = (len(task.tokens) - task.keep) // 2
+        del task.tokens[task.keep : task.keep + discard]
+        task.dropped += discard
+        self._cache.shift(slot, task.keep, discard)
 
     def give_up(self, piece: Piece, message: str) -> None:
         """Note that a piece was computed, and end its task, which no token could be drawn for."""
@@ -173,8 +191,8 @@ class Scheduler:
     def _fits(self, task: Task, running: list[Task]) -> bool:
         """Whether the task's cells, and those that the running ones are about to need, are there."""
         held = self._cache.used_by_running()
-        to_come = sum(min(one.limit - len(one.tokens), HEADROOM) + one.cells_to_come for one in running)
-        length = min(task.limit, len(task.tokens) + HEADROOM)
+        to_come = sum(min(one.growth, HEADROOM) + one.cells_to_come for one in running)
+        length = len(task.tokens) + min(task.growth, HEADROOM)
         if held + to_come + length <= self._cache.cells:
             return True
         shared = max((self._shared(task, one) for one in running), default=0)
@@ -184,7 +202,7 @@ class Scheduler:
         """Tokens of the task's beginning that it may have in common with a running one, in the same cells."""
         if task.seeded or not self._cache.trims:
             return 0
-        return self._cache.reusable(task.tokens, other.tokens[: other.prompt_tokens], 0, task.reuse)
+        return self._cache.reusable(task.tokens, other.tokens[: other.lasting], 0, task.reuse)
 
     def _place(self, task: Task, running: list[Task]) -> None:
         slot = self._cache.claim(task.tokens, task.reuse)
@@ -205,7 +223,7 @@ class Scheduler:
         source = task.awaited
         if source is None:
             return False
-        if source.slot is not None and len(source.slot.tokens) < task.awaited_length:
+        if source.slot is not None and not source.dropped and len(source.slot.tokens) < task.awaited_length:
             return True
         task.awaited, task.awaited_length = None, 0
         self._cache.top_up(slot, task.tokens, task.reuse)

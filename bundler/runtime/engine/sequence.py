@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from bundler.runtime.engine.interface import EngineReason, Job
@@ -12,6 +13,11 @@ CHUNK = 64
 The same tokens computed in small and in large batches differ in their last bits. ggml's CPU attention takes another
 path from 64 rows on; cut like this, a prompt's end is computed alike whether its beginning was cached or not.
 """
+
+LEAST_SHIFTED = 4
+"""Tokens that are not kept when a context shifts, however many are asked for; llama-server's number."""
+MOST_CONTEXTS = 10
+"""Of tokens, where an answer goes on and on by shifts; Ollama's number."""
 
 Reuse = Literal["any", "chunks", "exact"]
 """What a prompt may begin with: any state of the same tokens; whole CHUNKs of it, so that its end is computed alike
@@ -29,24 +35,39 @@ class Slot:
         """For each token the cell of its state, numbered as taken; slots with a common beginning may share them."""
         self.exact = 0
         """Of the tokens, the first so many were computed in whole CHUNKs and apart from other sequences."""
+        self.shifted_at: int | None = None
+        """From this token on the state was computed after tokens that are no longer before it; None: nowhere."""
         self.at_front = True
         """Whether they lie at the beginning of the cache: sums over other cells differ in their last bits."""
         self.task: Task | None = None
         self.last_used = 0
 
+    @property
+    def reusable(self) -> list[int]:
+        """The tokens whose state is what computing them again would give."""
+        return self.tokens if self.shifted_at is None else self.tokens[: self.shifted_at]
+
 
 class Task:
     """A job on its way through the engine."""
 
-    def __init__(self, job: Job, context_length: int) -> None:
+    def __init__(self, job: Job, context_length: int, now: float = 0.0) -> None:
+        """`now`: seconds of the clock that time limits are measured by."""
         self.job = job
         self.tokens = list(job.prompt)
-        """The prompt and what was generated."""
+        """The prompt and what was generated, without what was dropped."""
         self.prompt_tokens = len(self.tokens)
-        self.limit = context_length
-        """Most tokens, prompt and answer together."""
+        self.dropped = 0
+        """Tokens that shifts took out."""
+        self.keep = max(0, min(self.prompt_tokens if job.keep < 0 else job.keep, context_length - LEAST_SHIFTED))
+        """Of the tokens, the first so many stay in a shift."""
+        self.limit = context_length * (MOST_CONTEXTS if job.shift else 1)
+        """Most tokens, prompt and answer together, dropped ones included."""
         if job.max_tokens is not None:
-            self.limit = min(self.limit, self.prompt_tokens + max(0, job.max_tokens))
+            asked = self.prompt_tokens + max(0, job.max_tokens)
+            self.limit = asked if job.shift else min(self.limit, asked)
+        self.deadline = math.inf if job.time_limit is None else now + job.time_limit
+        self._context_length = context_length
         self.seeded = job.sampling.seed is not None
         """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
         self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
@@ -57,13 +78,25 @@ class Task:
         self.awaited_length = 0
         self.admission = 0
         """Counts up: the later a task got its slot, the earlier it gives it back when cells run out."""
+        self.passed_over = 0
+        """Steps running in which its prompt was not computed further, as shorter ones went first."""
         self.cancelled = False
         self.reason: EngineReason | None = None
         self.error = ""
 
     @property
     def completion_tokens(self) -> int:
-        return len(self.tokens) - self.prompt_tokens
+        return len(self.tokens) + self.dropped - self.prompt_tokens
+
+    @property
+    def growth(self) -> int:
+        """Tokens that the sequence may still get, up to its end or to its next shift."""
+        return min(self.limit - self.dropped, self._context_length) - len(self.tokens)
+
+    @property
+    def lasting(self) -> int:
+        """Of the tokens, the first so many are the prompt's."""
+        return min(self.prompt_tokens, self.keep) if self.dropped else self.prompt_tokens
 
     @property
     def missing(self) -> int:
