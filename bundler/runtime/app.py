@@ -17,9 +17,9 @@ from bundler.runtime.api.errors import RETRY_SECONDS, ApiError, from_status
 from bundler.runtime.api.http import error_response, json_response
 from bundler.runtime.api.llamaserver import LlamaServer
 from bundler.runtime.api.openai import OpenAI
+from bundler.runtime.residence import Residence
 from bundler.runtime.security import Guard, KeyGuard
 from bundler.runtime.service import Service
-from bundler.runtime.startup import Startup
 
 
 def build_app(
@@ -37,7 +37,7 @@ def build_app(
     `created` (Unix seconds) is shown for the model; `bundle_id` goes into every response, so that another start of
     the same bundle can recognise it. With `api_key`, everything but page and health wants that key.
     """
-    public = [*page, Route("/health", _Health(service.startup), methods=["GET"])]
+    public = [*page, Route("/health", _Health(service.residence), methods=["GET"])]
     dialects = (OpenAI(service, created), Embeddings(service), LlamaServer(service))
     app: ASGIApp = Router([*public, *(route for dialect in dialects for route in dialect.routes())])
     if api_key:
@@ -46,10 +46,11 @@ def build_app(
 
 
 class _Health:
-    """200 when requests are answered at once; 503 with the progress of loading before."""
+    """200 when requests are answered, also by loading the model anew; 503 with the progress of loading before."""
 
-    def __init__(self, startup: Startup) -> None:
-        self._startup = startup
+    def __init__(self, residence: Residence) -> None:
+        self._residence = residence
+        self._startup = residence.startup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._response()(scope, receive, send)
@@ -57,6 +58,8 @@ class _Health:
     def _response(self) -> Response:
         if self._startup.loaded:
             return json_response({"status": "ok"})
+        if self._residence.ready:
+            return json_response({"status": "ok", "model": "unloaded" if self._startup.unloaded else "loading"})
         if self._startup.running:
             said = {
                 "status": "loading model",

@@ -5,7 +5,9 @@ Applies the Modelfile's SYSTEM and MESSAGEs, the template, and the tokenizer. Kn
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
@@ -13,6 +15,7 @@ from bundler.prompt import render
 from bundler.prompt.conversation import Completion, Conversation, Rendered
 from bundler.prompt.messages import check_arguments, with_own
 from bundler.prompt.specials import Specials
+from bundler.runtime import truncating
 from bundler.runtime.engine.interface import PromptTooLong, Vocabulary
 from bundler.runtime.request import Request
 from bundler.runtime.tokenizing import tokenize
@@ -44,7 +47,7 @@ class Prompter:
             BundleError: there is no template for a chat, it refuses the messages, or the prompt is token ids.
         """
         if request.messages is not None:
-            return self._chat(request)
+            return self._chat(request, self._messages(request))
         if not isinstance(request.prompt, str):
             raise BundleError("failed to render the prompt: it is given as token ids")
         return self._gap(request.prompt, request.suffix) if request.suffix else Rendered(request.prompt)
@@ -54,14 +57,43 @@ class Prompter:
 
         Raises:
             PromptTooLong: it cannot fit `context_length` tokens, whatever its tokens are. (Most prompts that are too
-                long are found out by the engine, which counts.)
+                long are found out by the engine, which counts.) Not where it is to be truncated.
             BundleError: there is no template for a chat, it refuses the messages, or the prompt is empty.
         """
         if request.prompt is not None and not isinstance(request.prompt, str) and not request.suffix:
-            return _checked(list(request.prompt), vocabulary)
-        rendered = self.render(request)
-        _require_possible(rendered.text, vocabulary, context_length)
-        return _checked(ids(rendered, self._specials, vocabulary), vocabulary)
+            tokens = list(request.prompt)
+        elif request.truncate and request.messages is not None:
+            tokens = self._shortened(request, vocabulary, context_length)
+        else:
+            rendered = self.render(request)
+            if not request.truncate:
+                _require_possible(rendered.text, vocabulary, context_length)
+            tokens = ids(rendered, self._specials, vocabulary)
+        tokens = _checked(tokens, vocabulary)
+        if request.truncate and len(tokens) >= context_length:
+            most = truncating.most_tokens(context_length, request.max_tokens)
+            return truncating.cut(tokens, most, truncating.with_bos(request.keep, tokens, vocabulary))
+        return tokens
+
+    def _shortened(self, request: Request, vocabulary: Vocabulary, context_length: int) -> list[int]:
+        """The prompt of a chat, without its older messages where it would be too long; maybe too long even so."""
+        messages = self._messages(request)
+        most = truncating.most_tokens(context_length, request.max_tokens)
+
+        def fitting(start: int) -> list[int] | None:
+            rendered = self._chat(request, truncating.beginning_at(messages, start))
+            try:
+                _require_possible(rendered.text, vocabulary, context_length)
+            except PromptTooLong:
+                return None
+            tokens = ids(rendered, self._specials, vocabulary)
+            return tokens if len(tokens) <= most or (start == 0 and len(tokens) < context_length) else None
+
+        found = truncating.first_fitting([0, *truncating.starts(messages)], fitting)
+        if found is not None:
+            return found
+        shortest = self._chat(request, truncating.beginning_at(messages, len(messages) - 1))
+        return ids(shortest, self._specials, vocabulary)
 
     @cached_property
     def _specials(self) -> Specials:
@@ -72,16 +104,20 @@ class Prompter:
             raise BundleError("failed to render the prompt: this model has no template with a place for a suffix")
         return render.complete(self._manifest.template, Completion(prompt=prompt, suffix=suffix), self._specials)
 
-    def _chat(self, request: Request) -> Rendered:
+    def _messages(self, request: Request) -> list[Mapping[str, Any]]:
+        """Those of the request, with the Modelfile's."""
+        given = [
+            {**message.extra, "role": message.role, "content": message.content} for message in request.messages or ()
+        ]
+        return with_own(given, self._manifest.system, self._history)
+
+    def _chat(self, request: Request, messages: Sequence[Mapping[str, Any]]) -> Rendered:
         template = self._manifest.template
         if template is None:
             raise BundleError("failed to render the messages: this model has no chat template", "use /v1/completions")
         check_arguments(request.template_arguments)
-        given = [
-            {**message.extra, "role": message.role, "content": message.content} for message in request.messages or ()
-        ]
         conversation = Conversation(
-            messages=with_own(given, self._manifest.system, self._history),
+            messages=messages,
             tools=request.tools,
             documents=request.documents,
             think=request.think,

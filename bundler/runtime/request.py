@@ -94,6 +94,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Stop strings; never part of the answer."""
     max_tokens: int | None = None
     """Most tokens generated; None: until the model stops or the context is full."""
+    truncate: bool = False
+    """Make a prompt that is too long shorter, rather than refuse it: a chat loses its older messages, then the middle
+    of its tokens is left out."""
+    shift: bool = False
+    """Where the context is full, drop older tokens and go on, rather than end the answer. Ollama does both."""
+    keep: int = 0
+    """Tokens at the beginning that are neither left out nor dropped, beside BOS; below 0: the whole prompt."""
+    writing_seconds: float | None = None
+    """End the answer at the first end of a line that comes later than this after its first token."""
+    keep_alive: float | None = None
+    """Seconds that the model stays in memory after this request; None: as the server was started."""
     form: Form | None = None
     likeliest: int | None = None
     """Tell each token's probability, and so many of the likeliest at its place; None: do not."""
@@ -155,8 +166,8 @@ class Finished(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """The request could not be answered."""
 
-    kind: Literal["invalid_request", "context_length", "overloaded", "unavailable", "internal"]
-    """`unavailable`: the server is stopping, or could not load its model."""
+    kind: Literal["invalid_request", "context_length", "overloaded", "unavailable", "timeout", "internal"]
+    """`unavailable`: the server is stopping, or could not load its model; `timeout`: no answer began in time."""
     message: str
 
 

@@ -7,7 +7,10 @@ cancels it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import math
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
 
 import msgspec
 
@@ -35,6 +38,7 @@ from bundler.runtime.request import (
     Event,
     Failed,
     Finished,
+    FinishReason,
     Form,
     Request,
     Sampling,
@@ -42,21 +46,35 @@ from bundler.runtime.request import (
     ToldToken,
     Usage,
 )
+from bundler.runtime.residence import Residence
 from bundler.runtime.startup import Startup
 from bundler.runtime.stops import StopFilter
+from bundler.runtime.truncating import with_bos
 
 
 class Service:
     """The model of one bundle, from the moment its loading begins."""
 
-    def __init__(self, manifest: Manifest, startup: Startup) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        startup: Startup,
+        *,
+        keep_alive: float | None = None,
+        request_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`keep_alive`: seconds without requests after which the model is unloaded, None: never; `request_seconds`:
+        most that a request may take, waiting included, None: no limit; `clock` counts seconds.
+        """
         self.name = manifest.name
         self.page = manifest.page
         self.defaults = defaults.from_manifest(manifest)
         self.startup = startup
+        self.residence = Residence(startup, keep_alive)
         self._prompter = Prompter(manifest)
-        self._tokenizing: set[asyncio.Task[list[int]]] = set()
-        self._closed = asyncio.Event()
+        self._request_seconds = request_seconds
+        self._clock = clock
 
     def prepare(self) -> None:
         """Compile the template before the first request needs it.
@@ -69,59 +87,80 @@ class Service:
     async def answer(self, request: Request) -> AsyncGenerator[Event, None]:
         """The events of one answer, as `bundler.runtime.request` describes them.
 
-        A model that is still loading is waited for. Close the iterator to cancel the answer.
+        A model that is still loading, or was unloaded, is waited for. Close the iterator to cancel the answer.
         """
-        try:
-            loaded = await self.loaded()
-        except (BundleError, EngineClosed) as error:
-            yield Failed("unavailable", str(error))
-            return
-        try:
-            tokens = await self._tokens(request, loaded)
-        except PromptTooLong as error:
-            yield Failed("context_length", str(error))
-            return
-        except BundleError as error:
-            yield Failed("invalid_request", error.message)
-            return
-        try:
-            constraint = await asyncio.to_thread(_constraint, loaded, request.form) if request.form else None
-        except BundleError as error:
-            yield Failed("invalid_request", error.message)
-            return
-        inbox = Inbox(asyncio.get_running_loop())
-        job = Job(
+        deadline = math.inf if self._request_seconds is None else self._clock() + self._request_seconds
+        async with AsyncExitStack() as stack:
+            try:
+                loaded = await stack.enter_async_context(self.residence.use(request.keep_alive))
+            except (BundleError, EngineClosed) as error:
+                yield Failed("unavailable", str(error))
+                return
+            inbox = Inbox(asyncio.get_running_loop())
+            try:
+                job = await self._job(request, loaded, inbox)
+            except PromptTooLong as error:
+                yield Failed("context_length", str(error))
+                return
+            except BundleError as error:
+                yield Failed("invalid_request", error.message)
+                return
+            if deadline < math.inf:
+                job = msgspec.structs.replace(job, time_limit=deadline - self._clock())
+            accepted = _submit(loaded, job)
+            if isinstance(accepted, Failed):
+                yield accepted
+                return
+            stack.callback(accepted.cancel)
+            yield Started(len(job.prompt))
+            async with aclosing(self._events(request, loaded, inbox, accepted)) as events:
+                async for event in events:
+                    yield event
+
+    async def _events(
+        self, request: Request, loaded: Loaded, inbox: Inbox, handle: Handle
+    ) -> AsyncGenerator[Event, None]:
+        """What comes of a job, from its first token to its end."""
+        stops = [*self.defaults.stop, *request.stop]
+        answer = _Answer(loaded.vocabulary, stops, request.writing_seconds, self._clock)
+        finish: EngineFinish | None = None
+        while finish is None:
+            new, finish = await inbox.get()
+            before = answer.tokens
+            text = answer.drop(new) if self.residence.closed else answer.push(new)
+            if finish is not None:
+                text += answer.finish()
+            told = [_told(drawn, loaded.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
+            if text or told:
+                yield Delta(text, told)
+            if answer.ended:
+                handle.cancel()
+        if finish.reason == "timeout" and not finish.completion_tokens:
+            yield Failed("timeout", f"no answer began within {self._request_seconds:g} seconds; try again later")
+        else:
+            yield _finished(answer, finish)
+
+    async def _job(self, request: Request, loaded: Loaded, inbox: Inbox) -> Job:
+        """What the engine is to do for a request, the results going to `inbox`.
+
+        Raises:
+            PromptTooLong, BundleError: see `Prompter.tokens`; or the form of the answer cannot be followed.
+        """
+        context_length, in_thread = loaded.engine.context_length, self.residence.in_thread
+        tokens = await in_thread(self._prompter.tokens, request, loaded.vocabulary, context_length)
+        constraint = await in_thread(_constraint, loaded, request.form) if request.form else None
+        return Job(
             prompt=tokens,
-            sampling=_within(loaded.engine.context_length, request.sampling),
+            sampling=_within(context_length, request.sampling),
             max_tokens=request.max_tokens,
+            shift=request.shift,
+            keep=with_bos(request.keep, tokens, loaded.vocabulary),
             ignore_end=request.ignore_end,
             constraint=constraint,
             likeliest=request.likeliest,
             on_tokens=inbox.put,
             on_drawn=inbox.put_drawn,
         )
-        accepted = _submit(loaded, job)
-        if isinstance(accepted, Failed):
-            yield accepted
-            return
-        try:
-            yield Started(len(tokens))
-            answer = _Answer(loaded.vocabulary, [*self.defaults.stop, *request.stop])
-            finish: EngineFinish | None = None
-            while finish is None:
-                new, finish = await inbox.get()
-                before = answer.tokens
-                text = answer.drop(new) if self._closed.is_set() else answer.push(new)
-                if finish is not None:
-                    text += answer.finish()
-                told = [_told(drawn, loaded.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
-                if text or told:
-                    yield Delta(text, told)
-                if answer.stopped:
-                    accepted.cancel()
-            yield _finished(answer, finish)
-        finally:
-            accepted.cancel()
 
     async def render(self, request: Request) -> str:
         """The prompt of a request as text; needs no model.
@@ -136,56 +175,23 @@ class Service:
 
         The vocabulary goes with the model, so nobody may be reading from it by then.
         """
-        self._closed.set()
-        if self._tokenizing:
-            await asyncio.wait(self._tokenizing)
-        if self.startup.loaded:
-            await asyncio.to_thread(self.startup.loaded.engine.close)
-
-    async def loaded(self) -> Loaded:
-        """The model, when it is loaded.
-
-        Raises:
-            BundleError: it could not be loaded.
-            EngineClosed: the service was closed.
-        """
-        if self.startup.running:
-            waiting = {asyncio.ensure_future(self.startup.wait()), asyncio.ensure_future(self._closed.wait())}
-            try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for one in waiting:
-                    one.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
-        if self._closed.is_set():
-            raise EngineClosed("the server is stopping")
-        return self.startup.outcome.result()
-
-    async def _tokens(self, request: Request, loaded: Loaded) -> list[int]:
-        """The prompt, made in a thread that goes on to its end also where nobody waits for it any more.
-
-        Raises:
-            PromptTooLong, BundleError: see `Prompter.tokens`.
-        """
-        making = asyncio.to_thread(self._prompter.tokens, request, loaded.vocabulary, loaded.engine.context_length)
-        task = asyncio.create_task(making)
-        self._tokenizing.add(task)
-        task.add_done_callback(self._tokenized)
-        return await asyncio.shield(task)
-
-    def _tokenized(self, task: asyncio.Task[list[int]]) -> None:
-        self._tokenizing.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not report it where nobody waits
+        await self.residence.close()
 
 
 class _Answer:
     """The text of an answer so far, with the number of tokens that went into it."""
 
-    def __init__(self, vocabulary: Vocabulary, stops: list[str]) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, stops: list[str], seconds: float | None, clock: Callable[[], float]
+    ) -> None:
+        """`seconds` from its first token after which the answer ends with its line; None: no limit."""
         self._detokenizer = Detokenizer(vocabulary.piece)
         self._filter = StopFilter(stops)
+        self._seconds = seconds
+        self._clock = clock
+        self._began: float | None = None
         self.tokens = 0
+        self.out_of_time = False
         self.cut = False
         """Whether tokens were dropped, so that the answer is not whole however it ended."""
 
@@ -193,18 +199,32 @@ class _Answer:
     def stopped(self) -> bool:
         return self._filter.stopped
 
+    @property
+    def ended(self) -> bool:
+        """Whether no further token is wanted."""
+        return self.stopped or self.out_of_time
+
     def push(self, tokens: list[int]) -> str:
         text = ""
         for token in tokens:
-            if self.stopped:
+            if self.ended:
                 break
             self.tokens += 1
-            text += self._filter.push(self._detokenizer.push(token))
+            new = self._detokenizer.push(token)
+            text += self._filter.push(new)
+            if self._seconds is not None:
+                self._look_at_clock(self._seconds, new)
         return text
+
+    def _look_at_clock(self, seconds: float, new: str) -> None:
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        self.out_of_time = "\n" in new and now - self._began > seconds
 
     def drop(self, tokens: list[int]) -> str:
         """Leave tokens out that the vocabulary can no longer be asked about."""
-        self.cut = self.cut or (bool(tokens) and not self.stopped)
+        self.cut = self.cut or (bool(tokens) and not self.ended)
         return ""
 
     def finish(self) -> str:
@@ -256,12 +276,16 @@ def _submit(loaded: Loaded, job: Job) -> Handle | Failed:
 
 
 def _finished(answer: _Answer, finish: EngineFinish) -> Finished | Failed:
-    reason = "cancelled" if answer.cut else "stop" if answer.stopped else finish.reason
-    if reason == "failed":
+    if finish.reason == "failed" and not (answer.cut or answer.ended):
         return Failed("internal", finish.error)
+    reason: FinishReason = "cancelled"
+    if answer.ended and not answer.cut:
+        reason = "stop" if answer.stopped else "length"
+    elif finish.reason in ("stop", "length", "timeout") and not answer.cut:
+        reason = "stop" if finish.reason == "stop" else "length"
     usage = Usage(
         prompt_tokens=finish.prompt_tokens,
-        completion_tokens=answer.tokens if answer.stopped else finish.completion_tokens,
+        completion_tokens=answer.tokens if answer.ended else finish.completion_tokens,
         cached_tokens=finish.cached_tokens,
         prompt_seconds=finish.prompt_seconds,
         completion_seconds=finish.completion_seconds,

@@ -1,4 +1,4 @@
-"""Loads the model in a thread while the rest of the program starts, and tells how far it is.
+"""Loads the model in a thread while the rest of the program starts, and again later; tells how far it is.
 
 Knows nothing of HTTP or terminals. What is loaded, and how, is the caller's function.
 """
@@ -29,6 +29,10 @@ class Startup:
         """0 to 1."""
         self.stage = "starting"
         self.outcome: Future[Loaded] = Future()
+        """Of the latest loading."""
+        self.unloaded = False
+        """Whether the model was there, and is not to be had until it is loaded again."""
+        self._load: Callable[[Progress], Loaded] | None = None
 
     @classmethod
     def done(cls, loaded: Loaded) -> Startup:
@@ -44,7 +48,11 @@ class Startup:
 
     @property
     def running(self) -> bool:
-        return not self.outcome.done()
+        return not self.unloaded and not self.outcome.done()
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome.done() and self.outcome.exception() is not None
 
     def begin(self, load: Callable[[Progress], Loaded]) -> None:
         """Start `load` in a daemon thread, and let threads take turns at the interpreter often from now on.
@@ -53,7 +61,22 @@ class Startup:
         time for a thread that is busy importing or answering.
         """
         sys.setswitchinterval(_TURN_SECONDS)
+        self._load = load
         threading.Thread(target=self._run, args=(load,), name="load", daemon=True).start()
+
+    def unload(self) -> Loaded | None:
+        """Take the model out, for the caller to close; None where it is not there, or was not loaded by `begin`."""
+        loaded = self.loaded if self._load else None
+        if loaded is not None:
+            self.outcome, self.unloaded = Future(), True
+        return loaded
+
+    def again(self) -> None:
+        """Load as at first, after `unload` or a failure."""
+        assert self._load is not None
+        self.fraction, self.stage = 0.0, "starting"
+        self.outcome, self.unloaded = Future(), False
+        self.begin(self._load)
 
     async def wait(self) -> Loaded:
         """The model, when it is loaded.

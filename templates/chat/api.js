@@ -6,8 +6,9 @@ import * as key from "./key.js";
 export class KeyNeeded extends Error {}
 
 /**
- * The model's name in the API; its status: {value: "loaded"}, or {value: "loading", progress, stage}; and what the page
- * says in an empty chat: {greeting, starters}, either may be missing.
+ * The model's name in the API; its status: {value: "loaded"}, {value: "unloaded"} until the next question, or
+ * {value: "loading", progress, stage}; and what the page says in an empty chat: {greeting, starters}, either may be
+ * missing.
  */
 export async function model() {
   const response = await fetch("/v1/models", { cache: "no-store", headers: key.headers() });

@@ -205,7 +205,7 @@ async function meetModel() {
   for (;;) {
     const { name, status, page: said } = await model();
     call(name);
-    if (status.value === "loaded") {
+    if (status.value !== "loading") {
       welcome(said);
       break;
     }

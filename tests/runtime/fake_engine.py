@@ -63,6 +63,8 @@ class ScriptedEngine:
     hold: bool = False
     refuse: Exception | None = None
     fail: str = ""
+    end: EngineReason = "stop"
+    """How an answer ends that is told to its last token."""
     jobs: list[Job] = field(default_factory=list)
     finishes: list[EngineFinish] = field(default_factory=list)
     running: list[ScriptedHandle] = field(default_factory=list)
@@ -93,7 +95,7 @@ class ScriptedEngine:
 
     def _work(self, job: Job, handle: ScriptedHandle) -> None:
         sent = 0
-        reason: EngineReason = "stop"
+        reason = self.end
         for token in self.answer.encode():
             if self.hold and sent:
                 handle.cancelled.wait()

@@ -76,6 +76,40 @@ def test_a_stop_string_cancels_the_engine() -> None:
     assert finished.usage.completion_tokens == 2
 
 
+class Clock:
+    """Counts its readings: each token takes a second."""
+
+    def __init__(self) -> None:
+        self.now = -1.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def test_an_answer_that_took_its_time_ends_with_its_line() -> None:
+    engine = ScriptedEngine("one\ntwo\nthree\nfour")
+    service = Service(manifest(), Startup.done(loaded(engine)), clock=Clock())
+    events = answer(service, Request(messages=HI.messages, writing_seconds=5))
+    assert text_of(events) == "one\ntwo\n"
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.usage.completion_tokens) == ("length", 8)
+
+
+@pytest.mark.parametrize("text", ["", "So far"])
+def test_a_request_that_is_out_of_time(text: str) -> None:
+    engine = ScriptedEngine(text, end="timeout")
+    service = Service(manifest(), Startup.done(loaded(engine)), request_seconds=30, clock=Clock())
+    events = answer(service, HI)
+    assert engine.jobs[-1].time_limit == 29
+    if text:
+        assert isinstance(events[-1], Finished)
+        assert (text_of(events), events[-1].reason) == (text, "length")
+    else:
+        assert events[-1] == Failed("timeout", "no answer began within 30 seconds; try again later")
+
+
 SYSTEM = [ChatMessage("system", "Own."), ChatMessage("user", "Hi")]
 HISTORY = [Message("user", "Q"), Message("assistant", "A")]
 PROMPTS: list[tuple[list[ChatMessage], dict[str, Any], str]] = [

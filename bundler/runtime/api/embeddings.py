@@ -20,10 +20,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bundler.errors import BundleError
-from bundler.runtime.api.errors import ApiError, require_model
+from bundler.runtime.api.errors import ApiError, from_failed, require_model
 from bundler.runtime.api.http import json_response, read_json
 from bundler.runtime.api.openai_bodies import TokenId
 from bundler.runtime.embedding import Embedded, TextTooLong, embed, normalised
+from bundler.runtime.engine.interface import EngineClosed
+from bundler.runtime.request import Failed
 from bundler.runtime.service import Service
 
 MOST_INPUTS = 2048
@@ -71,10 +73,12 @@ class Embeddings:
 
     async def _embed(self, inputs: Sequence[str | Sequence[int]], body: Body) -> Embedded:
         try:
-            loaded = await self._service.loaded()
-            return await asyncio.to_thread(embed, loaded, inputs, truncate=bool(body.truncate))
+            async with self._service.residence.use() as loaded:
+                return await self._service.residence.in_thread(embed, loaded, inputs, truncate=bool(body.truncate))
         except TextTooLong as error:
             raise ApiError(400, f"input: {error}", param="input", code="context_length_exceeded") from error
+        except EngineClosed as error:
+            raise from_failed(Failed("unavailable", str(error))) from error
         except BundleError as error:
             raise ApiError(400, error.message, param="input") from error
 

@@ -69,7 +69,7 @@ def from_failed(failed: Failed) -> ApiError:
         return ApiError(400, failed.message, param="messages", code="context_length_exceeded")
     if failed.kind == "internal":
         return ApiError(500, failed.message, kind="server_error")
-    code = "overloaded" if failed.kind == "overloaded" else "unavailable"
+    code = failed.kind
     return ApiError(503, failed.message, kind="server_error", code=code, headers={"Retry-After": str(RETRY_SECONDS)})
 
 

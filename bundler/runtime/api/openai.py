@@ -58,7 +58,9 @@ class OpenAI:
         """The model, its status as llama-server's router gives it, and what our page says in an empty chat."""
         startup = self._service.startup
         status: dict[str, Any] = {"value": "loaded"}
-        if not startup.loaded:
+        if startup.unloaded:
+            status = {"value": "unloaded"}
+        elif not startup.loaded:
             status = {"value": "loading", "progress": startup.fraction, "stage": startup.stage}
         card = {"id": self._service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
         page = self._service.page
