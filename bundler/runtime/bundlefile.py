@@ -39,6 +39,7 @@ class BundleFile:
         self.archive = archive
         self.manifest = manifest
         self.digest = digest
+        self._beside: WeightsRange | None = None
 
     @property
     def modified(self) -> int:
@@ -79,6 +80,9 @@ class BundleFile:
         return weights
 
     def _sidecar(self, model: Model) -> WeightsRange:
+        """Opened once, as the file itself is."""
+        if self._beside is not None:
+            return self._beside
         place = self.path.with_name(model.sidecar)
         try:
             descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -94,7 +98,8 @@ class BundleFile:
                 f"failed to open the weights {place}: it has {size} bytes, and {model.size} are recorded",
                 "the file belongs to another bundle or was cut short; get it again from its source",
             )
-        return WeightsRange(descriptor=descriptor, offset=0, size=size)
+        self._beside = WeightsRange(descriptor=descriptor, offset=0, size=size)
+        return self._beside
 
 
 def open_own(environment: Mapping[str, str]) -> BundleFile:

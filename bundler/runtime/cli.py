@@ -13,7 +13,16 @@ from typing import Any
 from bundler.errors import BundleError
 from bundler.runtime import arguments, helptext
 from bundler.runtime.bundlefile import BundleFile, open_own, own_path
-from bundler.runtime.settings import LOADING, SERVING, UsageError, from_environment, load_settings, serve_settings
+from bundler.runtime.settings import (
+    LIFE,
+    LOADING,
+    SERVING,
+    UsageError,
+    from_environment,
+    life_settings,
+    load_settings,
+    serve_settings,
+)
 
 Environment = Mapping[str, str]
 
@@ -88,11 +97,12 @@ def _embed(argv: list[str], environment: Environment) -> int:
 
 
 def _info(argv: list[str], environment: Environment) -> int:
-    values = arguments.parse(_program(environment), "info", argv, (arguments.JSON, *LOADING))
-    load = load_settings({**from_environment(LOADING, environment), **values})
+    values = arguments.parse(_program(environment), "info", argv, (arguments.JSON, *LOADING, *LIFE))
+    values = {**from_environment((*LOADING, *LIFE), environment), **values}
     from bundler.runtime.info import info
 
-    return info(_bundle(environment), load, environment, as_json=values.get("json", False))
+    load, life = load_settings(values), life_settings(values)
+    return info(_bundle(environment), load, life, environment, as_json=values.get("json", False))
 
 
 def _verify(argv: list[str], environment: Environment) -> int:

@@ -14,6 +14,7 @@ from bundler.runtime.request import SAMPLERS, Sampling
 Origin = Literal["modelfile", "gguf", "template", "default"]
 """Who a setting comes from; `default` is Ollama's value."""
 _SAMPLING = Sampling.__struct_fields__
+_LOAD_MODES: dict[ParameterValue | None, Literal["mmap", "read"]] = {True: "mmap", False: "read"}
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,14 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """`num_ctx`."""
     threads: int | None = None
     """`num_thread`."""
+    batch: int | None = None
+    """`num_batch`."""
+    load_mode: Literal["mmap", "read"] | None = None
+    """`use_mmap`."""
+    keep: int = 0
+    """`num_keep`: tokens that truncation and context shift leave at the beginning; below 0: the whole prompt."""
+    shift: bool = False
+    """Go on where the context is full."""
     sampling_origins: dict[str, Origin] = {}
     """By field of `sampling`."""
     stop_origins: dict[str, Origin] = {}
@@ -64,6 +73,9 @@ def from_manifest(manifest: Manifest) -> Defaults:
         max_tokens=_positive(parameters, "num_predict"),
         context_length=_positive(parameters, "num_ctx"),
         threads=_positive(parameters, "num_thread"),
+        batch=_positive(parameters, "num_batch"),
+        load_mode=_LOAD_MODES.get(parameters.get("use_mmap") if "use_mmap" in parameters else None),
+        keep=keep if isinstance(keep := parameters.get("num_keep"), int) else 0,
         sampling_origins=origins,
         stop_origins=ends,
     )

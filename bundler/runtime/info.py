@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from textwrap import wrap
@@ -19,9 +20,11 @@ from bundler.runtime.announce import ProgressLine, model_line, say, size
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
 from bundler.runtime.defaults import from_manifest
-from bundler.runtime.engine.interface import WeightsRange
-from bundler.runtime.settings import LoadSettings
+from bundler.runtime.durations import words
+from bundler.runtime.engine.interface import LoadOptions, WeightsRange
+from bundler.runtime.settings import LifeSettings, LoadSettings
 from bundler.runtime.startup import choose_variant
+from bundler.runtime.tuning import Tuning, tune, value_bytes
 from bundler.runtime.warm import usable
 from bundler.runtime.weights import load_mode
 
@@ -31,27 +34,33 @@ _UNBROKEN = "\xa0"
 """Keeps a setting and its value on one line."""
 
 
-def info(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str], *, as_json: bool) -> int:
+def info(
+    bundle: BundleFile, load: LoadSettings, life: LifeSettings, environment: Mapping[str, str], *, as_json: bool
+) -> int:
     """Print the facts; returns the exit code.
 
     Raises:
-        BundleError: the weights are not there or damaged.
+        BundleError: the weights are not there or damaged, or the settings contradict each other.
     """
     with ProgressLine() as progress:
         progress.tell(0.0, "testing the CPU variants")
-        facts = _facts(bundle, load, environment)
+        facts = _facts(bundle, load, life, environment)
     say(msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() if as_json else _page(bundle, facts))
     return 0
 
 
-def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str]) -> dict[str, Any]:
+def _facts(
+    bundle: BundleFile, load: LoadSettings, life: LifeSettings, environment: Mapping[str, str]
+) -> dict[str, Any]:
     manifest, model = bundle.manifest, bundle.model
     defaults = from_manifest(manifest)
     options = load.options(defaults)
     place = bundle.weights()
     threads = machine.threads(options.threads, model.size)
     here = url(DEFAULT_HOST, DEFAULT_PORT)
-    mode = load_mode(place, os.fstat(place.descriptor).st_size)
+    tuning = tune(options)
+    free = machine.memory()
+    mode = load_mode(place, os.fstat(place.descriptor).st_size, free=free.available, asked=options.load_mode)
     return {
         "name": manifest.name,
         "file": str(bundle.path),
@@ -71,10 +80,16 @@ def _facts(bundle: BundleFile, load: LoadSettings, environment: Mapping[str, str
         },
         "stop": [{"text": text, "origin": origin} for text, origin in defaults.stop_origins.items()],
         "cpu": _variant(environment),
-        "load": {"mode": mode.mode, "reason": mode.reason},
-        "context": _context(place, model, options.context_length, options.parallel),
-        "threads": {"count": threads.count, "reason": threads.reason},
-        "warm": _warm(bundle, environment.get("BUNDLE_TARGET", "")),
+        "load": {"mode": mode.mode, "reason": mode.reason, "copied": mode.copied},
+        "context": _context(place, model, options, tuning, free, taken=place.size if mode.copied else 0),
+        "threads": {"count": threads.count, "reason": threads.reason, "batch": _batch_threads(options, threads)},
+        "batch": {"tokens": tuning.batch, "reason": tuning.batch_reason},
+        "ubatch": {"tokens": tuning.ubatch, "reason": tuning.ubatch_reason},
+        "cache_types": {"key": tuning.key_type, "value": tuning.value_type, "reason": tuning.cache_reason},
+        "flash_attention": {"mode": tuning.flash_attention, "reason": tuning.flash_reason},
+        "memory": {"available": free.available, "total": free.total, "reason": free.reason},
+        "life": _life(life),
+        "warm": _warm(bundle, environment.get("BUNDLE_TARGET", ""), options),
         "cache": str(cache_folder(environment)),
         "address": {"url": here, "running": running_bundle(DEFAULT_HOST, DEFAULT_PORT) == bundle.digest},
     }
@@ -88,16 +103,40 @@ def _variant(environment: Mapping[str, str]) -> dict[str, Any]:
     return {"chosen": verdict.chosen, "reason": verdict.reason, "rejected": verdict.rejected}
 
 
-def _warm(bundle: BundleFile, target: str) -> dict[str, Any] | None:
+def _batch_threads(options: LoadOptions, threads: machine.Processors) -> dict[str, Any]:
+    asked = options.threads_batch
+    return {"count": asked or threads.count, "reason": "as asked" if asked else "as many as for a single token"}
+
+
+def _life(life: LifeSettings) -> dict[str, Any]:
+    """Lengths of time in seconds; None: without an end."""
+    keep, limit = life.keep_alive, life.request_timeout
+    kept = "as asked" if keep is not None else "the model stays as long as the server does, unless a request says so"
+    return {
+        "keep_alive": {"seconds": None if keep is None or math.isinf(keep) else keep, "reason": kept},
+        "request_timeout": {
+            "seconds": None if limit is None or math.isinf(limit) else limit,
+            "reason": "as asked" if limit is not None else "an answer may take as long as it wants",
+        },
+        "context_shift": {
+            "on": life.context_shift,
+            "reason": "as asked" if life.context_shift else "an answer ends where the context is full",
+        },
+    }
+
+
+def _warm(bundle: BundleFile, target: str, options: LoadOptions) -> dict[str, Any] | None:
     state = bundle.manifest.warm
     if state is None:
         return None
-    reason = usable(bundle.manifest, target)
+    reason = usable(bundle.manifest, target, options)
     return {"tokens": len(state.tokens), "bytes": state.size, "used": not reason, "reason": reason}
 
 
-def _context(place: WeightsRange, model: Model, asked: int | None, parallel: int | None) -> dict[str, Any]:
-    """What a start would plan with the memory that is free now."""
+def _context(
+    place: WeightsRange, model: Model, options: LoadOptions, tuning: Tuning, free: machine.Memory, *, taken: int
+) -> dict[str, Any]:
+    """What a start would plan with the memory that is free now, of which the weights take `taken` bytes."""
     header = gguf.read_header(FileSource(place.descriptor), model.member or model.sidecar, place.offset, place.size)
 
     def metadata(key: str) -> str | None:
@@ -107,15 +146,30 @@ def _context(place: WeightsRange, model: Model, asked: int | None, parallel: int
     def count(key: str) -> int:
         return header.integer(f"{weights.architecture(header)}.{key}") or 0
 
+    cell = memory.cell_size(
+        metadata,
+        count("block_count"),
+        count("attention.head_count"),
+        count("embedding_length"),
+        value_bytes(tuning.key_type),
+        value_bytes(tuning.value_type),
+    )
     planned = memory.plan(
-        asked_context=asked,
-        asked_parallel=parallel,
+        asked_context=options.context_length,
+        asked_parallel=options.parallel,
         trained=weights.context_length(header),
-        cell=memory.cell_size(metadata, count("block_count"), count("attention.head_count"), count("embedding_length")),
-        free=machine.memory().available,
+        cell=cell,
+        free=free.available,
         weights=place.size,
     )
+    left = msgspec.structs.replace(free, available=max(0, free.available - taken))
+    try:
+        memory.require(planned.cells, cell, left)
+        problem = ""
+    except BundleError as error:
+        problem = error.message
     return {
+        "problem": problem,
         "tokens": planned.context_length,
         "reason": planned.context_reason,
         "bytes": planned.size,
@@ -126,6 +180,7 @@ def _context(place: WeightsRange, model: Model, asked: int | None, parallel: int
 
 def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
     template, cpu, load, context, threads = (facts[key] for key in ("template", "cpu", "load", "context", "threads"))
+    batch, ubatch, types, flash = (facts[key] for key in ("batch", "ubatch", "cache_types", "flash_attention"))
     system = bundle.manifest.system
     rows = [
         ("file", f"{facts['file']} ({size(facts['size'])})"),
@@ -141,13 +196,31 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         *(("", f"not {rejected.variant}: {rejected.reason}") for rejected in cpu["rejected"]),
         ("weights", f"{load['mode']}: {load['reason']}"),
         ("context", f"{context['tokens']:,} tokens, {size(context['bytes'])} in all ({context['reason']})"),
+        *([("", context["problem"])] if context["problem"] else []),
+        ("kv cache", f"keys {types['key']}, values {types['value']} ({types['reason']})"),
+        ("flash att.", f"{flash['mode']} ({flash['reason']})"),
         *([("warm", _warm_row(facts["warm"]))] if facts["warm"] else []),
         ("parallel", f"{context['parallel']} ({context['parallel_reason']})"),
         ("threads", f"{threads['count']} ({threads['reason']})"),
+        ("", f"{threads['batch']['count']} for prompts ({threads['batch']['reason']})"),
+        ("batch", f"{batch['tokens']} tokens a step ({batch['reason']})"),
+        ("", f"{ubatch['tokens']} of them at once ({ubatch['reason']})"),
+        *_life_rows(facts["life"]),
         ("cache", facts["cache"]),
         ("address", facts["address"]["url"] + (" (running)" if facts["address"]["running"] else "")),
     ]
     return "\n".join([facts["name"], *(f"  {label:<11}{text}" for label, text in rows)])
+
+
+def _life_rows(life: Mapping[str, Any]) -> list[tuple[str, str]]:
+    keep, limit, shift = life["keep_alive"], life["request_timeout"], life["context_shift"]
+    kept = "for ever" if keep["seconds"] is None else f"{words(keep['seconds'])} without requests"
+    most = "no limit" if limit["seconds"] is None else f"{words(limit['seconds'])}, waiting included"
+    return [
+        ("keep alive", f"{kept} ({keep['reason']})"),
+        ("time limit", f"{most} ({limit['reason']})"),
+        ("full", f"{'shift the context' if shift['on'] else 'stop'} ({shift['reason']})"),
+    ]
 
 
 def _warm_row(warm: Mapping[str, Any]) -> str:

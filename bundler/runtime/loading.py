@@ -14,6 +14,7 @@ import msgspec
 
 from bundler.errors import BundleError
 from bundler.runtime import libraries, machine, memory, weights
+from bundler.runtime.announce import size
 from bundler.runtime.engine.cache import Cache, Saved
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
@@ -28,13 +29,14 @@ from bundler.runtime.engine.interface import (
 )
 from bundler.runtime.engine.runner import LlamaRunner
 from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.engine.sequence import CHUNK
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.constraints import LlamaConstraints
 from bundler.runtime.llama.context import MOST_SEQUENCES, Context
 from bundler.runtime.llama.embedding import EmbeddingEngine, LazyEmbedder
 from bundler.runtime.llama.model import Model
+from bundler.runtime.tuning import Tuning, tune, value_bytes
 
-_BATCH = 512
 _IDLE_SEQUENCES = 28
 """Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
 _PREFETCH_SHARE = 0.7
@@ -68,8 +70,11 @@ def load(
     library.load_backend(libraries.cpu_variants(libraries_folder)[verdict.chosen])
     stages.end("libraries")
 
-    mode = weights.load_mode(source, os.fstat(source.descriptor).st_size)
+    tuning = tune(options)
     free = machine.memory()
+    file_size = os.fstat(source.descriptor).st_size
+    mode = weights.load_mode(source, file_size, free=free.available, asked=options.load_mode)
+    _require_weights(source, mode, free)
     fetched = _fetch(source, free.available, progress)
     stages.end("prefetch")
     before = _PREFETCH_SHARE if fetched else 0.0
@@ -78,20 +83,26 @@ def load(
         source.descriptor,
         source.offset,
         mapped=mode.mode == "mapped",
+        copied=mode.copied,
         progress=lambda fraction: progress(before + (0.95 - before) * fraction, "loading the weights"),
     )
     stages.end("model")
 
     progress(0.95, "making room for the context")
     threads = machine.threads(options.threads, model.size)
-    embedder = LazyEmbedder(model, threads.count)
+    cell = _cell(model, tuning)
+    embedder = LazyEmbedder(
+        model, threads.count, lambda tokens: memory.require(tokens, cell, machine.memory(), adjustable=False)
+    )
     warm_tokens = 0
     try:
-        plan = _plan(model, source, options, free.available)
+        plan = _plan(model, cell, source, options, free.available)
         if options.embeds:
             engine: Engine = EmbeddingEngine(model, embedder)
         else:
-            engine, warm_tokens = _engine(model, plan, embedder, threads.count, free.available, options.warmth)
+            memory.require(plan.cells, cell, machine.memory())
+            context = _context(model, plan, tuning, threads.count, options.threads_batch)
+            engine, warm_tokens = _engine(model, context, plan, embedder, free.available, options.warmth)
     except BundleError:
         embedder.close()
         model.close()
@@ -113,6 +124,7 @@ def load(
         threads_reason=threads.reason,
         load_mode=mode.mode,
         load_reason=mode.reason,
+        tuning=msgspec.structs.asdict(tuning),
         repacked_size=library.log.buffer_size("REPACK"),
         warm_tokens=warm_tokens,
         seconds=stages.seconds,
@@ -127,35 +139,77 @@ def load(
     )
 
 
-def _plan(model: Model, source: WeightsRange, options: LoadOptions, free: int) -> memory.ContextPlan:
+def _require_weights(source: WeightsRange, mode: weights.LoadMode, free: machine.Memory) -> None:
+    """See that weights that are read fit into memory.
+
+    Raises:
+        BundleError: they do not; with the numbers.
+    """
+    if mode.mode == "read" and source.size + memory.LEAST_BESIDE > free.available:
+        raise BundleError(
+            f"failed to read the weights: they take {size(source.size)}, and {size(free.available)} are free "
+            f"({free.reason})",
+            "with --load-mode mmap they stay in the file, which is slower; or use a smaller model",
+        )
+
+
+def _cell(model: Model, tuning: Tuning) -> int:
+    """Bytes of KV cache per token."""
+    return memory.cell_size(
+        model.metadata,
+        model.layers,
+        model.heads,
+        model.embedding_length,
+        value_bytes(tuning.key_type),
+        value_bytes(tuning.value_type),
+    )
+
+
+def _plan(model: Model, cell: int, source: WeightsRange, options: LoadOptions, free: int) -> memory.ContextPlan:
     return memory.plan(
         asked_context=options.context_length,
         asked_parallel=options.parallel,
         trained=model.trained_context,
-        cell=memory.cell_size(model.metadata, model.layers, model.heads, model.embedding_length),
+        cell=cell,
         free=free,
         weights=source.size,
     )
 
 
+def _context(
+    model: Model, plan: memory.ContextPlan, tuning: Tuning, threads: int, threads_batch: int | None
+) -> Context:
+    if not model.generates:
+        raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
+    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
+    return Context(
+        model,
+        cells=plan.cells,
+        sequences=plan.parallel + idle,
+        batch=max(tuning.batch, plan.parallel + CHUNK),
+        ubatch=tuning.ubatch,
+        threads=threads,
+        threads_batch=threads_batch,
+        key_type=tuning.key_type,
+        value_type=tuning.value_type,
+        flash_attention=tuning.flash_attention,
+    )
+
+
 def _engine(
     model: Model,
+    context: Context,
     plan: memory.ContextPlan,
     embedder: LazyEmbedder,
-    threads: int,
     free: int,
     warmth: Warmth | None,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
-    if not model.generates:
-        raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
-    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
-    sequences = plan.parallel + idle
-    context = Context(model, cells=plan.cells, sequences=sequences, batch=_BATCH, threads=threads)
-    cache = Cache(context, slots=sequences, cells=context.cells, saved_limit=memory.saved_limit(free))
+    cache = Cache(context, slots=context.sequences, cells=context.cells, saved_limit=memory.saved_limit(free))
     warm_tokens = _warm(cache, warmth, plan.context_length)
-    runner = LlamaRunner(model, context, batch=_BATCH, context_length=plan.context_length, beside=[embedder])
-    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=plan.context_length, batch=_BATCH)
+    length, batch = plan.context_length, context.batch
+    runner = LlamaRunner(model, context, batch=batch, context_length=length, beside=[embedder])
+    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch)
     return RunningEngine(runner, scheduler), warm_tokens
 
 

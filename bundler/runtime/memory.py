@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from bundler.errors import BundleError
+from bundler.runtime.machine import Memory
+
 DEFAULT_CONTEXT = 4096
 DEFAULT_PARALLEL = 4
 SMALLEST_CONTEXT = 512
-_VALUE_BYTES = 2
-"""A KV cell holds 16-bit floats."""
+LEAST_BESIDE = 64 << 20
+"""What the program takes beside weights and KV cache, at the very least."""
 _CHEAP = 32 << 20
 """llama.cpp writes zeros over the whole cache at the start; beyond one full context, so much of it is not felt."""
 _RESERVED = 256 << 20
@@ -32,18 +35,28 @@ class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of these cells."""
 
 
-def cell_size(metadata: Callable[[str], str | None], layers: int, heads: int, embedding: int) -> int:
-    """Bytes of KV cache per token, by its metadata (`<arch>.attention.*`); at most, where layers are windowed."""
+def cell_size(
+    metadata: Callable[[str], str | None],
+    layers: int,
+    heads: int,
+    embedding: int,
+    key_bytes: float = 2,
+    value_bytes: float = 2,
+) -> int:
+    """Bytes of KV cache per token, by its metadata (`<arch>.attention.*`); at most, where layers are windowed.
+
+    `key_bytes`, `value_bytes`: what one value takes; 16-bit floats are the default.
+    """
     architecture = metadata("general.architecture") or ""
     head_width = embedding // max(1, heads)
     key = _number(metadata(f"{architecture}.attention.key_length"), head_width)
     value = _number(metadata(f"{architecture}.attention.value_length"), head_width)
     if rank := _number(metadata(f"{architecture}.attention.kv_lora_rank"), 0):
         rope = _number(metadata(f"{architecture}.rope.dimension_count"), 0)
-        return layers * (rank + rope) * _VALUE_BYTES
+        return int(layers * (rank + rope) * key_bytes)
     kv_heads = _numbers(metadata(f"{architecture}.attention.head_count_kv")) or [heads]
     in_all = sum(kv_heads) if len(kv_heads) > 1 else kv_heads[0] * layers
-    return in_all * (key + value) * _VALUE_BYTES
+    return int(in_all * (key * key_bytes + value * value_bytes))
 
 
 def plan(
@@ -90,6 +103,24 @@ def plan(
         parallel_reason=parallel_reason,
         cells=cells,
         size=cells * cell,
+    )
+
+
+def require(tokens: int, cell: int, free: Memory, *, adjustable: bool = True) -> None:
+    """See that the KV cache of so many tokens, each of `cell` bytes, fits into memory beside the weights.
+
+    `adjustable`: the user can ask for another number.
+
+    Raises:
+        BundleError: it does not; with the numbers.
+    """
+    if tokens * cell + LEAST_BESIDE <= free.available:
+        return
+    most = max(0, free.available - LEAST_BESIDE) // cell // 256 * 256
+    raise BundleError(
+        f"failed to make room for a context of {tokens:,} tokens: it takes {_size(tokens * cell)}, and "
+        f"{_size(free.available)} are free beside the weights ({free.reason})",
+        f"--ctx-size {most} fits" if most and adjustable else "close other programs, or use a smaller model",
     )
 
 

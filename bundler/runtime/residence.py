@@ -30,6 +30,7 @@ class Residence:
         self._timer: asyncio.TimerHandle | None = None
         self._unloading: asyncio.Future[None] | None = None
         self._threads: set[asyncio.Task[Any]] = set()
+        self._waiting: asyncio.Task[None] | None = None
         self._reviving = asyncio.Lock()
         self._closed = asyncio.Event()
         self._was_loaded = False
@@ -44,8 +45,12 @@ class Residence:
         self._was_loaded = self._was_loaded or self.startup.loaded is not None
         return self._was_loaded and not self.startup.failed
 
-    async def begin(self) -> None:
-        """Count the time without use from the end of loading; does nothing where that fails."""
+    def begin(self) -> None:
+        """Count the time without use from the end of loading on."""
+        if self._keep_alive < math.inf:
+            self._waiting = asyncio.create_task(self._wait_for_loading())
+
+    async def _wait_for_loading(self) -> None:
         with suppress(BundleError, EngineClosed):
             async with self.use():
                 pass

@@ -37,7 +37,8 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
     with announce.ProgressLine() as progress:
         startup = Startup(progress.tell)
         options = settings.load.options(from_manifest(bundle.manifest))
-        startup.outcome.add_done_callback(lambda outcome: progress.clear())
+        first = startup.outcome
+        first.add_done_callback(lambda outcome: progress.clear())
         startup.begin(lambda tell: load_model(bundle, options, environment, tell))
 
         from bundler.runtime import desktop  # from here on, imports take no time from the weights
@@ -60,8 +61,8 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
             return 0
         announce.listening(bundle, place, page_url)
         _answer(bundle, startup, place, interruption, show_page, settings)
-    if not startup.running:
-        startup.outcome.result()
+    if first.done():
+        first.result()
     return 0
 
 
@@ -84,6 +85,7 @@ def _answer(
 
     def started() -> None:
         interruption.on_first = server.stop
+        service.residence.begin()
         startup.outcome.add_done_callback(loaded)
         show_page()
 
@@ -102,7 +104,14 @@ def _build(
     loopback_only = is_loopback(place.address)
     if not loopback_only:
         announce.open_to_network(place, with_key=settings.api_key is not None)
-    service = Service(bundle.manifest, startup)
+    life = settings.life
+    service = Service(
+        bundle.manifest,
+        startup,
+        keep_alive=life.keep_alive,
+        request_seconds=life.request_timeout,
+        shift=life.context_shift,
+    )
     service.prepare()
     app = build_app(
         service,

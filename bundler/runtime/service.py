@@ -62,14 +62,15 @@ class Service:
         *,
         keep_alive: float | None = None,
         request_seconds: float | None = None,
+        shift: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`keep_alive`: seconds without requests after which the model is unloaded, None: never; `request_seconds`:
-        most that a request may take, waiting included, None: no limit; `clock` counts seconds.
+        most that a request may take, waiting included, None: no limit; `shift`: see `Defaults`; `clock` counts seconds.
         """
         self.name = manifest.name
         self.page = manifest.page
-        self.defaults = defaults.from_manifest(manifest)
+        self.defaults = msgspec.structs.replace(defaults.from_manifest(manifest), shift=shift)
         self.startup = startup
         self.residence = Residence(startup, keep_alive)
         self._prompter = Prompter(manifest)

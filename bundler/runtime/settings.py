@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from bundler.runtime.defaults import Defaults
-from bundler.runtime.engine.interface import LoadOptions
+from bundler.runtime.durations import seconds
+from bundler.runtime.engine.interface import CacheType, LoadOptions
+from bundler.runtime.engine.sequence import CHUNK
+from bundler.runtime.tuning import CACHE_TYPES, LARGEST_BATCH, whole_chunks
 
 
 class UsageError(Exception):
@@ -36,6 +39,13 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int | None = None
     """Requests answered at the same time."""
     threads: int | None = None
+    threads_batch: int | None = None
+    batch_size: int | None = None
+    ubatch_size: int | None = None
+    cache_type_k: CacheType | None = None
+    cache_type_v: CacheType | None = None
+    flash_attn: Literal["on", "off", "auto"] | None = None
+    load_mode: Literal["auto", "mmap", "read"] | None = None
     verbose: bool = False
 
     def options(self, defaults: Defaults) -> LoadOptions:
@@ -44,12 +54,31 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
             context_length=self.ctx_size or defaults.context_length,
             parallel=self.parallel,
             threads=self.threads or defaults.threads,
+            threads_batch=self.threads_batch,
+            batch=self.batch_size or (whole_chunks(defaults.batch) if defaults.batch else None),
+            ubatch=self.ubatch_size,
+            key_type=self.cache_type_k,
+            value_type=self.cache_type_v,
+            flash_attention=self.flash_attn,
+            load_mode=None if self.load_mode == "auto" else self.load_mode or defaults.load_mode,
             verbose=self.verbose,
         )
 
 
+class LifeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for requests, where they do not say otherwise themselves. Lengths of time in seconds."""
+
+    keep_alive: float | None = None
+    """How long the model stays in memory without requests; None, or infinity: for ever."""
+    request_timeout: float | None = None
+    """Longest that a request may take, waiting included; None: no limit."""
+    context_shift: bool = False
+    """Where the context is full, drop older tokens and go on, rather than end the answer."""
+
+
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadSettings = LoadSettings()
+    life: LifeSettings = LifeSettings()
     host: str | None = None
     """None: 127.0.0.1."""
     port: int | None = None
@@ -116,6 +145,34 @@ def switch(text: str) -> bool:
     return word in ("1", "true", "yes", "on")
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser of one of these words."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return word
+
+    return parse
+
+
+def batch_size(text: str) -> int:
+    """A number of tokens that batches can have."""
+    size = whole_number(CHUNK, LARGEST_BATCH)(text)
+    if size % CHUNK:
+        raise ValueError(f"{size} is no multiple of {CHUNK}")
+    return size
+
+
+def time_limit(text: str) -> float:
+    """A length of time above nothing, in seconds."""
+    length = seconds(text)
+    if not length:
+        raise ValueError("no request can be answered in no time at all; leave it out for no limit")
+    return length
+
+
 def api_key(text: str) -> str:
     """A key that fits into a header; raises ValueError with a reason that does not tell it."""
     if not text or not all("!" <= character <= "~" for character in text):
@@ -126,8 +183,34 @@ def api_key(text: str) -> str:
 LOADING = (
     Option("ctx-size", "tokens of one conversation, prompt and answer together", whole_number(16, 1 << 24), "N"),
     Option("parallel", "requests answered at the same time", whole_number(1, 256), "N"),
-    Option("threads", "threads that compute", whole_number(1, 1024), "N"),
+    Option("threads", "threads that compute", whole_number(1, 512), "N"),
+    Option("threads-batch", "threads that compute prompts (default: as many)", whole_number(1, 512), "N"),
+    Option("batch-size", "most tokens computed in one step", batch_size, "N"),
+    Option("ubatch-size", "of these, most computed at once; fewer take less memory", batch_size, "N"),
+    Option(
+        "cache-type-k", f"how keys are held in the KV cache: {', '.join(CACHE_TYPES)}", one_of(*CACHE_TYPES), "TYPE"
+    ),
+    Option("cache-type-v", "how values are held; smaller ones than f16 cost accuracy", one_of(*CACHE_TYPES), "TYPE"),
+    Option("flash-attn", "flash attention: on, off or auto", one_of("on", "off", "auto"), "WORD"),
+    Option(
+        "load-mode",
+        "mmap: use the weights where they lie in the file; read: read them into memory; or auto",
+        one_of("auto", "mmap", "read"),
+        "MODE",
+    ),
     Option("verbose", "tell more on stderr: requests, and llama.cpp's own log", switch),
+)
+LIFE = (
+    Option(
+        "keep-alive",
+        "unload the model after so long without requests (5m, 1h30m, seconds; below 0: never, the default)",
+        seconds,
+        "TIME",
+    ),
+    Option(
+        "request-timeout", "longest that a request may take, waiting included (default: no limit)", time_limit, "TIME"
+    ),
+    Option("context-shift", "go on where the context is full: drop older tokens, rather than end the answer", switch),
 )
 SERVING = (
     Option("host", "address to listen on (default: 127.0.0.1, for this machine alone)", str, "ADDRESS"),
@@ -140,6 +223,7 @@ SERVING = (
     ),
     Option("no-browser", "do not open the page in a browser", switch),
     *LOADING,
+    *LIFE,
 )
 
 
@@ -162,18 +246,19 @@ def from_environment(options: tuple[Option, ...], environment: Mapping[str, str]
 
 def load_settings(values: Mapping[str, Any]) -> LoadSettings:
     """Settings from parsed values by option key; absent ones stay undecided."""
-    return LoadSettings(
-        ctx_size=values.get("ctx_size"),
-        parallel=values.get("parallel"),
-        threads=values.get("threads"),
-        verbose=values.get("verbose", False),
-    )
+    return LoadSettings(**{name: values[name] for name in LoadSettings.__struct_fields__ if name in values})
+
+
+def life_settings(values: Mapping[str, Any]) -> LifeSettings:
+    """Settings from parsed values by option key; absent ones have their defaults."""
+    return LifeSettings(**{name: values[name] for name in LifeSettings.__struct_fields__ if name in values})
 
 
 def serve_settings(values: Mapping[str, Any]) -> ServeSettings:
     """Settings from parsed values by option key."""
     return ServeSettings(
         load=load_settings(values),
+        life=life_settings(values),
         host=values.get("host"),
         port=values.get("port"),
         browser=not values.get("no_browser", False),

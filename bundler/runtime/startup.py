@@ -145,5 +145,6 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
     if bundle.manifest.warm is not None:
         from bundler.runtime import warm
 
-        options = msgspec.structs.replace(options, warmth=warm.warmth(bundle, environment.get("BUNDLE_TARGET", "")))
+        warmth = warm.warmth(bundle, environment.get("BUNDLE_TARGET", ""), options)
+        options = msgspec.structs.replace(options, warmth=warmth)
     return loading.load(weights, libraries.folder(environment), verdict, options, progress)

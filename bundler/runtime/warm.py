@@ -14,24 +14,27 @@ from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Warm
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.engine.cache import common_prefix
-from bundler.runtime.engine.interface import Vocabulary, Warmth
+from bundler.runtime.engine.interface import LoadOptions, Vocabulary, Warmth
 from bundler.runtime.prompting import Prompter
 from bundler.runtime.request import ChatMessage, Request
+from bundler.runtime.tuning import Tuning, tune
 
 STATE_VERSION: Final = 1
 """To be raised when the engine makes its context in another way."""
+_AS_COMPUTED = LoadOptions()
 _QUESTIONS = ("Hello", "What is 2 + 2?", "zażółć", "1")
 """As different as questions can begin; what their prompts have in common every prompt begins with."""
 
 
-def guard(weights_sha256: str, llama_cpp: str) -> str:
+def guard(weights_sha256: str, llama_cpp: str, tuning: Tuning | None = None) -> str:
     """A digest of all that a state depends on beside its tokens: weights, adapters, cache types, RoPE, versions."""
+    tuning = tuning or tune(_AS_COMPUTED)
     facts = {
         "state": STATE_VERSION,
         "weights": weights_sha256,
         "adapters": [],
-        "cache": {"key": "f16", "value": "f16"},
-        "flash_attention": "auto",
+        "cache": {"key": tuning.key_type, "value": tuning.value_type},
+        "flash_attention": tuning.flash_attention,
         "rope": "as the model says",
         "llama_cpp": llama_cpp,
     }
@@ -53,20 +56,22 @@ def beginning(manifest: Manifest, vocabulary: Vocabulary) -> list[int]:
     return first[: min(common_prefix(first, other) for other in others)]
 
 
-def usable(manifest: Manifest, target: str) -> str:
+def usable(manifest: Manifest, target: str, options: LoadOptions = _AS_COMPUTED) -> str:
     """Why the bundle's state may not be used on this target; empty where it may, or where there is none."""
     warm, model, runtime = manifest.warm, manifest.model("chat"), manifest.runtime.get(target)
     if warm is None:
         return ""
-    if model is None or runtime is None or warm.guard != guard(model.sha256, runtime.llama_cpp):
+    if model is None or runtime is None or warm.guard != guard(model.sha256, runtime.llama_cpp, tune(options)):
+        if model and runtime and warm.guard == guard(model.sha256, runtime.llama_cpp):
+            return "it was computed with another KV cache"
         return "it was computed for other weights or another version of llama.cpp"
     return ""
 
 
-def warmth(bundle: BundleFile, target: str) -> Warmth | None:
+def warmth(bundle: BundleFile, target: str, options: LoadOptions) -> Warmth | None:
     """The state that comes with the bundle, where it may be used."""
     warm = bundle.manifest.warm
-    if warm is None or usable(bundle.manifest, target):
+    if warm is None or usable(bundle.manifest, target, options):
         return None
     known = warm
     return Warmth(tokens=warm.tokens, exact=warm.exact, read=lambda: _read(bundle, known))

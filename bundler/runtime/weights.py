@@ -14,7 +14,9 @@ from typing import Literal
 
 import msgspec
 
+from bundler.runtime.announce import size
 from bundler.runtime.engine.interface import WeightsRange
+from bundler.runtime.memory import LEAST_BESIDE
 
 _FOREIGN_SHARE = 0.1
 _FOREIGN_BYTES = 64 << 20
@@ -25,15 +27,30 @@ _CHUNK = 4 << 20
 class LoadMode(msgspec.Struct, frozen=True):
     mode: Literal["mapped", "read"]
     reason: str
+    copied: bool = True
+    """Whether weights may be copied into a layout that the CPU is faster with: memory of the process's own."""
 
 
-def load_mode(weights: WeightsRange, file_size: int) -> LoadMode:
-    """Map when at most a tenth of the model's size, or 64 MiB, lies in the file beside it."""
+def load_mode(
+    weights: WeightsRange, file_size: int, *, free: int | None = None, asked: Literal["mmap", "read"] | None = None
+) -> LoadMode:
+    """As asked; else map when at most a tenth of the model's size, or 64 MiB, lies in the file beside it.
+
+    Weights that do not fit into `free` bytes are mapped and left as they are, unless reading was asked for: the system
+    takes such pages away and brings them back, where it would end a program that took as much memory of its own.
+    """
     beside = file_size - weights.size
-    if beside <= max(_FOREIGN_BYTES, int(weights.size * _FOREIGN_SHARE)):
-        return LoadMode("mapped", "the model is most of the file, so its pages are shared with the page cache")
     share = 100 * weights.size // max(1, file_size)
-    return LoadMode("read", f"the model is only {share} % of the file, and mapping would fetch the rest too")
+    if asked:
+        chosen = LoadMode("mapped" if asked == "mmap" else "read", "as asked")
+    elif beside <= max(_FOREIGN_BYTES, int(weights.size * _FOREIGN_SHARE)):
+        chosen = LoadMode("mapped", "the model is most of the file, so its pages are shared with the page cache")
+    else:
+        chosen = LoadMode("read", f"the model is only {share} % of the file, and mapping would fetch the rest too")
+    if free is None or asked == "read" or weights.size + LEAST_BESIDE <= free:
+        return chosen
+    tight = f"{size(weights.size)} of weights do not fit into {size(free)} of free memory, so they stay in the file"
+    return LoadMode("mapped", tight, copied=False)
 
 
 def is_cached(weights: WeightsRange) -> bool:

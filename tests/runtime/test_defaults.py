@@ -34,6 +34,13 @@ def test_the_modelfile_goes_before_the_gguf_and_both_before_the_defaults() -> No
     assert (defaults.context_length, defaults.max_tokens, defaults.threads) == (77, None, 2)
 
 
+def test_the_modelfile_says_how_the_model_is_loaded_and_what_truncation_keeps() -> None:
+    defaults = from_manifest(manifest_of({"num_batch": 256, "use_mmap": False, "num_keep": -1}, {}, []))
+    assert (defaults.batch, defaults.load_mode, defaults.keep) == (256, "read", -1)
+    defaults = from_manifest(manifest_of({}, {}, []))
+    assert (defaults.batch, defaults.load_mode, defaults.keep) == (None, None, 0)
+
+
 def test_samplers_that_nobody_knows_are_left_out() -> None:
     defaults = from_manifest(manifest_of({}, {"samplers": ["top_k", "made_up", "temperature"]}, []))
     assert defaults.sampling.samplers == ("top_k", "temperature")

@@ -105,8 +105,8 @@ def test_a_request_says_how_long_it_stays() -> None:
 
 def test_the_time_begins_when_loading_ends_where_nobody_ever_asks() -> None:
     async def work(loader: Loader) -> None:
-        await Residence(loader.startup, keep_alive=0).begin()
-        assert loader.startup.unloaded
+        Residence(loader.startup, keep_alive=0).begin()
+        await eventually(lambda: loader.startup.unloaded)
         await eventually(lambda: loader.engines[0].closed)
 
     running(work)

@@ -88,11 +88,42 @@ def test_info_tells_what_is_decided_and_why(bundle: Path, libs: Path) -> None:
     assert facts["sampling"]["temperature"] == {"value": 0, "origin": "modelfile"}
     assert facts["sampling"]["top_k"] == {"value": 40, "origin": "default"}
     assert facts["stop"] == [{"text": "<|im_end|>", "origin": "template"}]
+    assert facts["batch"] == {"tokens": 512, "reason": "the default"}
+    assert facts["cache_types"]["key"] == "f16"
+    assert facts["life"]["keep_alive"]["seconds"] is None
     page = run(bundle, "info", "--threads", "1", BUNDLE_LIBS=str(libs)).stdout
     assert "threads    1 (as asked)" in page
     assert "\n  sampling   Modelfile: temperature 0.0\n             default: top_k 40, top_p 0.9, " in page
     assert "\n  stops      '<|im_end|>' (template)\n" in page
     assert f"cpu        {facts['cpu']['chosen']}: " in page
+
+
+def test_info_tells_what_was_asked_for(bundle: Path, libs: Path) -> None:
+    given = ["--keep-alive", "5m", "--cache-type-k", "q8_0", "--load-mode", "read", "--batch-size", "128"]
+    page = run(bundle, "info", *given, BUNDLE_LIBS=str(libs), BUNDLE_UBATCH_SIZE="64").stdout
+    for row in (
+        "keep alive 5m without requests (as asked)",
+        "kv cache   keys q8_0, values f16 (as asked)",
+        "weights    read: as asked",
+        "batch      128 tokens a step (as asked)",
+        "           64 of them at once (as asked)",
+        "flash att. auto (llama.cpp uses it where all backends can, as CPUs do)",
+    ):
+        assert f"\n  {row}\n" in page
+
+
+def test_a_server_unloads_its_model_and_loads_it_again(bundle: Path, libs: Path) -> None:
+    given = ["--port", "0", "--keep-alive", "0", "--batch-size", "64", "--cache-type-v", "bf16", "--load-mode", "read"]
+    body = {"messages": [{"role": "user", "content": "Say it"}]}
+    with serving(bundle, *given, BUNDLE_LIBS=str(libs)) as (process, url):
+        for _ in range(2):
+            answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
+            assert answer["choices"][0]["message"]["content"] == ALPHABET
+            assert httpx.get(f"{url}/health").json() == {"status": "ok", "model": "unloaded"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
 
 
 def test_serve_answers_and_stops_cleanly(bundle: Path, libs: Path) -> None:

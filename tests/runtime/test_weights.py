@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from bundler.runtime import memory, weights
-from bundler.runtime.engine.interface import WeightsRange
+from bundler.errors import BundleError
+from bundler.runtime import memory, tuning, weights
+from bundler.runtime.engine.interface import CacheType, WeightsRange
+from bundler.runtime.machine import Memory
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -35,6 +38,56 @@ def test_reading_says_why() -> None:
     assert weights.load_mode(in_file(80 * MIB), 3 * GIB).reason == (
         "the model is only 2 % of the file, and mapping would fetch the rest too"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "mode", "copied", "reason"),
+    [
+        ("mmap", 2 * GIB, "mapped", True, "as asked"),
+        ("read", 2 * GIB, "read", True, "as asked"),
+        (None, 2 * GIB, "mapped", True, "the model is most of the file, so its pages are shared with the page cache"),
+        ("read", 700 * MIB, "read", True, "as asked"),
+        (
+            None,
+            700 * MIB,
+            "mapped",
+            False,
+            "800 MiB of weights do not fit into 700 MiB of free memory, so they stay in the file",
+        ),
+    ],
+)
+def test_weights_stay_in_the_file_where_memory_does_not_hold_them(
+    asked: Literal["mmap", "read"] | None, free: int, mode: str, copied: bool, reason: str
+) -> None:
+    found = weights.load_mode(in_file(800 * MIB), 830 * MIB, free=free, asked=asked)
+    assert (found.mode, found.copied, found.reason) == (mode, copied, reason)
+
+
+@pytest.mark.parametrize(
+    ("available", "hint"),
+    [(GIB, "--ctx-size 30720 fits"), (64 * MIB, "close other programs, or use a smaller model")],
+)
+def test_a_context_that_does_not_fit_is_refused_with_numbers(available: int, hint: str) -> None:
+    free = Memory(available, 2 * GIB, "limited by the control group")
+    memory.require(16384 if available == GIB else 0, 32768, Memory(GIB, GIB, ""))
+    with pytest.raises(BundleError) as caught:
+        memory.require(131072, 32768, free)
+    left = "1.0 GiB" if available == GIB else "64 MiB"
+    assert caught.value.message == (
+        f"failed to make room for a context of 131,072 tokens: it takes 4.0 GiB, and {left} are free beside the "
+        "weights (limited by the control group)"
+    )
+    assert caught.value.hint == hint
+
+
+def test_smaller_types_make_smaller_cells() -> None:
+    facts = {"general.architecture": "llama", "llama.attention.head_count_kv": "8"}
+    kinds: list[tuple[CacheType, CacheType]] = [("f16", "f16"), ("q8_0", "f16"), ("q8_0", "q4_0"), ("f32", "bf16")]
+    sizes = [
+        memory.cell_size(facts.get, 16, 32, 2048, tuning.value_bytes(key), tuning.value_bytes(value))
+        for key, value in kinds
+    ]
+    assert sizes == [32768, 25088, 13312, 49152]
 
 
 def test_prefetching_reads_the_range_and_tells_how_far_it_is(tmp_path: Path) -> None:

@@ -81,6 +81,13 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     adaptive_decay: Fraction | None = None
     min_keep: Limit | None = None
     samplers: tuple[str, ...] | None = None
+    truncate: bool | None = None
+    """Ollama's, as `shift` and `keep_alive`."""
+    shift: bool | None = None
+    n_keep: Limit | None = None
+    """llama-server's, as `t_max_predict_ms`."""
+    t_max_predict_ms: Limit | None = None
+    keep_alive: Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)] | str | None = None
 
     @property
     def wants_usage(self) -> bool:

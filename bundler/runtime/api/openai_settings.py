@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bundler.runtime import durations
 from bundler.runtime.api.errors import ApiError, unsupported
 from bundler.runtime.api.openai_bodies import Common
 from bundler.runtime.defaults import Defaults
@@ -27,13 +28,29 @@ def settings(body: Common, defaults: Defaults, asked_tokens: int | None) -> dict
     Raises:
         ApiError: something makes no sense (400).
     """
+    limit = body.t_max_predict_ms or 0
     return {
         "sampling": _sampling(body, defaults),
         "stop": [body.stop] if isinstance(body.stop, str) else list(body.stop or ()),
         "max_tokens": _limit(asked_tokens, defaults),
         "form": _form(body),
         "ignore_end": bool(body.ignore_eos),
+        "truncate": bool(body.truncate),
+        "shift": defaults.shift if body.shift is None else body.shift,
+        "keep": defaults.keep if body.n_keep is None else body.n_keep,
+        "writing_seconds": limit / 1000 if limit > 0 else None,
+        "keep_alive": _keep_alive(body.keep_alive),
     }
+
+
+def _keep_alive(given: float | str | None) -> float | None:
+    """Seconds; infinity where they are negative."""
+    if isinstance(given, str):
+        try:
+            return durations.seconds(given)
+        except ValueError as cause:
+            raise ApiError(400, f"keep_alive: {cause}", param="keep_alive") from cause
+    return math.inf if given is not None and given < 0 else given
 
 
 def _sampling(body: Common, defaults: Defaults) -> Sampling:

@@ -206,6 +206,10 @@ class Warmth(msgspec.Struct, frozen=True, kw_only=True):
     """The state; raises a BundleError where it is damaged."""
 
 
+CacheType = Literal["f16", "f32", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+"""How the KV cache holds keys or values."""
+
+
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int | None = None
     """Tokens per sequence; None: a bounded default fitted to memory."""
@@ -213,6 +217,17 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Sequences at a time; None: 4, fewer where memory is tight."""
     threads: int | None = None
     """None: one per usable physical core."""
+    threads_batch: int | None = None
+    """For prompts; None: as many as `threads`."""
+    batch: int | None = None
+    """Most tokens of a step, in whole CHUNKs; None: a default. So too `ubatch`, most tokens computed at once."""
+    ubatch: int | None = None
+    key_type: CacheType | None = None
+    """Of the KV cache; None: f16. So too `value_type`."""
+    value_type: CacheType | None = None
+    flash_attention: Literal["on", "off", "auto"] | None = None
+    load_mode: Literal["mmap", "read"] | None = None
+    """None: by the model's share of the file."""
     verbose: bool = False
     """Print llama.cpp's own log on stderr."""
     embeds: bool = False
@@ -255,6 +270,8 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     threads_reason: str
     load_mode: Literal["mapped", "read"]
     load_reason: str
+    tuning: dict[str, Any] = {}
+    """See `runtime.tuning.Tuning`."""
     repacked_size: int
     """Weights copied into a layout that this CPU is faster with: private memory of the process."""
     warm_tokens: int = 0

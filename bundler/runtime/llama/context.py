@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bundler.errors import BundleError
+from bundler.runtime.engine.interface import CacheType
 from bundler.runtime.llama.model import Model
 
 MOST_SEQUENCES = 256
@@ -18,6 +19,12 @@ _POLL = 1
 the engine takes between two steps; ggml's own 50 decodes no faster, and burns 0.16 s of a CPU after every answer."""
 _DONE, _NO_ROOM, _ABORTED = 0, 1, 2
 _GO_ON, _STOP = b"0", b"1"
+_TYPES: dict[CacheType, int] = {
+    "f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30,
+}  # fmt: skip
+"""ggml.h's enum ggml_type."""
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+"""llama.h's enum llama_flash_attn_type."""
 
 
 class Batch:
@@ -69,8 +76,22 @@ class Batch:
 class Context:
     """KV cache and compute buffers. Used by one thread at a time."""
 
-    def __init__(self, model: Model, *, cells: int, sequences: int, batch: int, threads: int) -> None:
-        """`cells`: tokens held, all `sequences` together; `batch`: most tokens of one `decode`.
+    def __init__(
+        self,
+        model: Model,
+        *,
+        cells: int,
+        sequences: int,
+        batch: int,
+        threads: int,
+        ubatch: int | None = None,
+        threads_batch: int | None = None,
+        key_type: CacheType = "f16",
+        value_type: CacheType = "f16",
+        flash_attention: Literal["on", "off", "auto"] = "auto",
+    ) -> None:
+        """`cells`: tokens held, all `sequences` together; `batch`: most tokens of one `decode`, of which `ubatch` are
+        computed at once (None: all); `threads_batch`: for more than one token (None: `threads`).
 
         Raises:
             BundleError: there is not enough memory, or the model cannot generate.
@@ -78,11 +99,13 @@ class Context:
         binding = model.library.binding
         parameters = binding.llama_context_default_params()
         parameters.n_ctx = cells
-        parameters.n_batch = parameters.n_ubatch = batch
+        parameters.n_batch, parameters.n_ubatch = batch, ubatch or batch
+        parameters.type_k, parameters.type_v = _TYPES[key_type], _TYPES[value_type]
+        parameters.flash_attn_type = _FLASH_ATTENTION[flash_attention]
         parameters.n_seq_max = sequences
         parameters.n_outputs_max = sequences
         parameters.n_outputs_max_per_seq = 1
-        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.n_threads, parameters.n_threads_batch = threads, threads_batch or threads
         parameters.kv_unified = True
         parameters.no_perf = True
         log = model.library.log
@@ -91,16 +114,17 @@ class Context:
         if not pointer:
             raise BundleError(
                 f"failed to make a context of {cells} tokens: {log.cause()}",
-                "ask for a smaller one: --ctx-size, --parallel",
+                "ask for a smaller one (--ctx-size, --parallel), or leave out --cache-type-k and --cache-type-v",
             )
         self.model = model
         self.pointer = pointer
+        self.batch, self.sequences = batch, sequences
         self.cells = int(binding.llama_n_ctx(pointer))
         self.trims = model.attends_to_all
         self._decode = binding.llama_decode
         self._memory = binding.llama_get_memory(pointer)
         self._shifts = self.trims and bool(binding.llama_memory_can_shift(self._memory))
-        self._threads = _ThreadPool(model, pointer, threads)
+        self._threads = _ThreadPool(model, pointer, max(threads, threads_batch or 0))
         self._stop = ctypes.create_string_buffer(_GO_ON)
         self._watch_stop()
 

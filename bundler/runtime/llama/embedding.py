@@ -7,7 +7,7 @@ makes none. Follows llama.cpp's embedding example: batches of whole sequences, n
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bundler.errors import BundleError
@@ -20,11 +20,14 @@ _UNSPECIFIED = -1
 _MOST_TOGETHER = 32
 _LONGEST = 8192
 
+Require = Callable[[int], None]
+"""Raises a BundleError where memory does not suffice for so many tokens."""
+
 
 class LlamaEmbedder:
     """See `interface.Embedder`. One batch is computed at a time."""
 
-    def __init__(self, model: Model, *, threads: int) -> None:
+    def __init__(self, model: Model, *, threads: int, require: Require = lambda tokens: None) -> None:
         """Take memory for one batch.
 
         Raises:
@@ -32,6 +35,7 @@ class LlamaEmbedder:
         """
         binding = model.library.binding
         self.longest = min(model.trained_context or _LONGEST, _LONGEST)
+        require(self.longest)
         parameters = binding.llama_context_default_params()
         parameters.embeddings = True
         parameters.n_ctx = parameters.n_batch = parameters.n_ubatch = self.longest
@@ -99,9 +103,10 @@ class LlamaEmbedder:
 class LazyEmbedder:
     """An embedder that is made when it is first asked for: it takes memory that most chats never need."""
 
-    def __init__(self, model: Model, threads: int) -> None:
+    def __init__(self, model: Model, threads: int, require: Require = lambda tokens: None) -> None:
         self._model = model
         self._threads = threads
+        self._require = require
         self._lock = threading.Lock()
         self._made: LlamaEmbedder | None = None
         self._closed = False
@@ -111,7 +116,7 @@ class LazyEmbedder:
             if self._closed:
                 raise BundleError("failed to embed: the model is being unloaded")
             if self._made is None:
-                self._made = LlamaEmbedder(self._model, threads=self._threads)
+                self._made = LlamaEmbedder(self._model, threads=self._threads, require=self._require)
             return self._made
 
     def close(self) -> None:

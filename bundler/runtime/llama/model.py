@@ -25,13 +25,15 @@ class Model:
         offset: int,
         *,
         mapped: bool = True,
+        copied: bool = True,
         allocate: bool = True,
         vocabulary_only: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load the GGUF that begins at byte `offset` of an open file; the descriptor may be closed afterwards.
 
-        `mapped`: share the file's pages rather than reading them into memory. `allocate=False`: read what describes the
+        `mapped`: share the file's pages rather than reading them into memory; `copied`: tensors may be copied into a
+        layout that is computed faster. `allocate=False`: read what describes the
         model and check that llama.cpp knows it, but no tensor. `vocabulary_only`: nothing else is needed, so there may
         be no tensors at all. `progress` gets fractions 0..1.
 
@@ -41,6 +43,7 @@ class Model:
         binding = library.binding
         parameters = binding.llama_model_default_params()
         parameters.load_mode = _LOAD_MAPPED if mapped and allocate and not vocabulary_only else _LOAD_READ
+        parameters.use_extra_bufts = copied
         parameters.no_alloc = not allocate
         parameters.vocab_only = vocabulary_only
         callback = binding.llama_progress_callback(_reporter(progress))
