@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import httpx
@@ -11,6 +12,9 @@ import msgspec
 import openai
 import pytest
 
+from bundler.runtime.api.openai_bodies import ChatCompletion
+from bundler.runtime.api.openai_requests import chat_requests
+from bundler.runtime.defaults import Defaults
 from bundler.runtime.engine.interface import Overloaded
 from bundler.runtime.service import Service
 from bundler.runtime.startup import Startup
@@ -129,6 +133,44 @@ def test_settings_come_from_the_request_then_the_modelfile_then_ollama() -> None
     job = engine.jobs[0]
     assert (job.sampling.temperature, job.sampling.top_k, job.sampling.top_p) == (0.7, 5, 0.9)
     assert job.max_tokens == 8
+
+
+def test_a_full_context_ends_an_answer_unless_something_else_is_asked_for() -> None:
+    engine = ScriptedEngine()
+    post(engine, CHAT, HELLO)
+    post(engine, CHAT, HELLO | {"shift": True, "n_keep": 5})
+    post(engine, CHAT, HELLO, parameters={"num_keep": -1})
+    assert [(job.shift, job.keep) for job in engine.jobs] == [(False, 0), (True, 5), (False, -1)]
+
+
+def test_a_prompt_that_is_too_long_is_truncated_where_that_is_asked_for() -> None:
+    engine = ScriptedEngine()
+    long = {"prompt": "x" * 2000, "truncate": True, "n_keep": 3}
+    assert post(engine, TEXT, long).json()["usage"]["prompt_tokens"] == 750
+
+
+@pytest.mark.parametrize("keep_alive", ["soon", "5x", [], {}])
+def test_a_time_to_stay_that_is_none(keep_alive: Any) -> None:
+    response = post(ScriptedEngine(), CHAT, HELLO | {"keep_alive": keep_alive})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "keep_alive"
+
+
+@pytest.mark.parametrize(
+    ("fields", "writing_seconds", "keep_alive"),
+    [
+        ({}, None, None),
+        ({"t_max_predict_ms": 1500, "keep_alive": "1h"}, 1.5, 3600),
+        ({"t_max_predict_ms": 0, "keep_alive": 0}, None, 0),
+        ({"t_max_predict_ms": -1, "keep_alive": -1}, None, math.inf),
+    ],
+)
+def test_times_are_those_of_llama_server_and_ollama(
+    fields: dict[str, Any], writing_seconds: float | None, keep_alive: float | None
+) -> None:
+    body = msgspec.convert(HELLO | fields, ChatCompletion)
+    [request] = chat_requests(body, Defaults())
+    assert (request.writing_seconds, request.keep_alive) == (writing_seconds, keep_alive)
 
 
 def test_max_completion_tokens_is_the_newer_name() -> None:
