@@ -131,8 +131,11 @@ class Residence:
             self._timer = asyncio.get_running_loop().call_later(self._keep_alive, self._rest)
 
     def _rest(self) -> None:
-        """Nobody used the model for its time: free it."""
+        """Nobody used the model for its time: free it, or where it is still being loaded, as soon as it is there."""
         self._timer = None
+        if self.startup.running:
+            self.begin()
+            return
         loaded = self.startup.unload()
         if loaded is not None:
             self._was_loaded = True

@@ -25,9 +25,12 @@ class Loader:
     def __init__(self) -> None:
         self.engines: list[ScriptedEngine] = []
         self.failure: BundleError | None = None
+        self.gate = threading.Event()
+        self.gate.set()
         self.startup = Startup()
 
     def __call__(self, progress: Progress) -> Loaded:
+        self.gate.wait()
         if self.failure:
             raise self.failure
         self.engines.append(ScriptedEngine("ab"))
@@ -130,6 +133,21 @@ def test_it_stays_while_anybody_uses_it() -> None:
         await eventually(lambda: loader.startup.unloaded)
 
     running(work)
+
+
+def test_whoever_gives_up_while_it_is_loaded_does_not_leave_it_there_for_ever() -> None:
+    async def work(loader: Loader) -> None:
+        service = Service(MANIFEST, loader.startup, keep_alive=0)
+        assert await finished(service, ask())
+        loader.gate.clear()
+        leaving = asyncio.create_task(finished(service, ask()))
+        await eventually(lambda: loader.startup.running)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        loader.gate.set()
+        await eventually(lambda: loader.startup.unloaded)
+
+    assert len(running(work).engines) == 2
 
 
 def test_many_that_come_at_once_load_it_once() -> None:

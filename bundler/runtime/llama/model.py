@@ -65,6 +65,7 @@ class Model:
         if self.pointer:
             self.library.binding.llama_model_free(self.pointer)
             self.pointer = None
+            _give_back_heap()
 
     @property
     def description(self) -> str:
@@ -171,6 +172,14 @@ def _reporter(progress: Callable[[float], None] | None) -> Callable[[float, obje
         return True
 
     return report
+
+
+def _give_back_heap() -> None:
+    """Return freed memory to the system: glibc keeps buffers of up to 32 MiB for later, once it has seen one freed."""
+    trim = None if sys.platform == "win32" else getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
+        trim(0)
 
 
 class _Stream:
