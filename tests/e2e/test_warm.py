@@ -17,6 +17,7 @@ from bundler.build.bundles import open_bundle
 from bundler.build.packs import Pack
 from bundler.build.progress import Silent
 from bundler.errors import BundleError
+from bundler.runtime.engine.interface import LoadOptions
 from bundler.runtime.warm import usable
 from tests.conftest import GUIDE
 from tests.e2e.running import serving
@@ -93,6 +94,8 @@ def test_a_state_of_other_weights_is_not_used(built: tuple[Built, Built]) -> Non
     manifest = built[0].written.manifest
     target = built[0].target
     assert usable(manifest, target) == ""
+    small = LoadOptions(key_type="q8_0", value_type="q8_0")
+    assert usable(manifest, target, small) == "it was computed with another KV cache"
     other = [msgspec.structs.replace(model, sha256="0" * 64) for model in manifest.models]
     assert "other weights" in usable(msgspec.structs.replace(manifest, models=other), target)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.runtime.engine.cache import Cache, common_prefix
@@ -403,3 +403,42 @@ def test_a_conversation_at_rest_gives_way_to_a_shift() -> None:
     steps.finish(task)
     assert len(steps.runner.shifted) == 1
     assert task.tokens[-30:] == list(range(11, 41))
+
+
+@given(
+    jobs=st.lists(
+        st.tuples(st.integers(1, 90), st.integers(0, 150), st.integers(-1, 100), st.booleans(), st.integers(0, 30)),
+        min_size=1,
+        max_size=4,
+    ),
+    slots=st.integers(1, 3),
+    cells=st.integers(100, 300),
+    saved=st.sampled_from([0, 1 << 20]),
+    trims=st.booleans(),
+    shifts=st.booleans(),
+)
+@settings(max_examples=50)
+def test_every_shifting_job_ends_with_its_own_tokens(
+    jobs: list[tuple[int, int, int, bool, int]], slots: int, cells: int, saved: int, trims: bool, shifts: bool
+) -> None:
+    """Whatever comes, and whatever the device can do: every answer goes on from its last token."""
+    steps = Steps(slots=slots, cells=cells, context=100, saved=saved, trims=trims)
+    steps.runner.shifts = shifts
+    waiting, tasks = list(jobs), []
+    while waiting or steps.scheduler.busy:
+        if waiting:
+            length, most, keep, shift, last = waiting.pop()
+            prompt = [*[107] * (length - 1), last]
+            work = Job(prompt=prompt, keep=keep, max_tokens=most, shift=shift, on_tokens=Answer().take)
+            tasks.append((last, most, steps.scheduler.submit(work)))
+        steps.step(ignore_end=True)
+        assert steps.cache.used == len({cell for slot in steps.cache.slots for cell in slot.cells}) <= cells
+        for slot in steps.cache.slots:
+            assert slot.tokens == steps.runner.state.get(slot.index, [])
+            assert len(slot.tokens) == len(slot.cells) <= 100
+    for last, most, task in tasks:
+        expected = (list(range(last + 1, 100)) + list(range(100)) * 3)[: task.completion_tokens]
+        wanted = most if task.job.shift else min(most, 100 - task.prompt_tokens)
+        assert (task.reason, task.completion_tokens) == ("length", wanted)
+        tail = min(task.completion_tokens, len(task.tokens) - (task.keep if task.dropped else task.prompt_tokens))
+        assert task.tokens[len(task.tokens) - tail :] == expected[len(expected) - tail :]

@@ -98,3 +98,15 @@ def test_other_prompts_take_nothing_that_was_moved(libs: Path, tmp_path: Path) -
         assert finish.cached_tokens == 64
     with loaded(path, libs, options=SMALL) as model:
         assert generate(model, [*left, 5], most=20)[0] == after
+
+
+def test_a_shift_leaves_conversations_with_the_same_beginning_as_they_are(libs: Path, tmp_path: Path) -> None:
+    path = models.write_random(tmp_path / "random.gguf")
+    beside = [*PROMPT[:190], *range(3, 40)]
+    with loaded(path, libs, options=SMALL) as model:
+        generate(model, beside, most=2)
+        shifted(model, keep=64, most=40)
+        again, finish = generate(model, beside, most=20)
+        assert finish.cached_tokens in (64, 128)
+    with loaded(path, libs, options=SMALL) as model:
+        assert generate(model, beside, most=20)[0] == again
