@@ -124,7 +124,6 @@ def load(
         threads_reason=threads.reason,
         load_mode=mode.mode,
         load_reason=mode.reason,
-        tuning=msgspec.structs.asdict(tuning),
         repacked_size=library.log.buffer_size("REPACK"),
         warm_tokens=warm_tokens,
         seconds=stages.seconds,

@@ -17,7 +17,7 @@ import msgspec
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
 from bundler.runtime import defaults
-from bundler.runtime.detokenize import Detokenizer
+from bundler.runtime.answertext import AnswerText
 from bundler.runtime.engine.interface import (
     Constraint,
     Drawn,
@@ -48,7 +48,6 @@ from bundler.runtime.request import (
 )
 from bundler.runtime.residence import Residence
 from bundler.runtime.startup import Startup
-from bundler.runtime.stops import StopFilter
 from bundler.runtime.truncating import with_bos
 
 
@@ -74,7 +73,7 @@ class Service:
         self.startup = startup
         self.residence = Residence(startup, keep_alive)
         self._prompter = Prompter(manifest)
-        self._request_seconds = request_seconds
+        self._request_seconds = None if request_seconds == math.inf else request_seconds
         self._clock = clock
 
     def prepare(self) -> None:
@@ -93,7 +92,11 @@ class Service:
         deadline = math.inf if self._request_seconds is None else self._clock() + self._request_seconds
         async with AsyncExitStack() as stack:
             try:
-                loaded = await stack.enter_async_context(self.residence.use(request.keep_alive))
+                async with asyncio.timeout(self._request_seconds):
+                    loaded = await stack.enter_async_context(self.residence.use(request.keep_alive))
+            except TimeoutError:
+                yield self._too_late()
+                return
             except (BundleError, EngineClosed) as error:
                 yield Failed("unavailable", str(error))
                 return
@@ -123,7 +126,7 @@ class Service:
     ) -> AsyncGenerator[Event, None]:
         """What comes of a job, from its first token to its end."""
         stops = [*self.defaults.stop, *request.stop]
-        answer = _Answer(loaded.vocabulary, stops, request.writing_seconds, self._clock)
+        answer = AnswerText(loaded.vocabulary, stops, request.writing_seconds, self._clock)
         finish: EngineFinish | None = None
         while finish is None:
             new, finish = await inbox.get()
@@ -137,9 +140,12 @@ class Service:
             if answer.ended:
                 handle.cancel()
         if finish.reason == "timeout" and not finish.completion_tokens:
-            yield Failed("timeout", f"no answer began within {self._request_seconds:g} seconds; try again later")
+            yield self._too_late()
         else:
             yield _finished(answer, finish)
+
+    def _too_late(self) -> Failed:
+        return Failed("timeout", f"no answer began within {self._request_seconds:g} seconds; try again later")
 
     async def _job(self, request: Request, loaded: Loaded, inbox: Inbox) -> Job:
         """What the engine is to do for a request, the results going to `inbox`.
@@ -177,59 +183,6 @@ class Service:
         The vocabulary goes with the model, so nobody may be reading from it by then.
         """
         await self.residence.close()
-
-
-class _Answer:
-    """The text of an answer so far, with the number of tokens that went into it."""
-
-    def __init__(
-        self, vocabulary: Vocabulary, stops: list[str], seconds: float | None, clock: Callable[[], float]
-    ) -> None:
-        """`seconds` from its first token after which the answer ends with its line; None: no limit."""
-        self._detokenizer = Detokenizer(vocabulary.piece)
-        self._filter = StopFilter(stops)
-        self._seconds = seconds
-        self._clock = clock
-        self._began: float | None = None
-        self.tokens = 0
-        self.out_of_time = False
-        self.cut = False
-        """Whether tokens were dropped, so that the answer is not whole however it ended."""
-
-    @property
-    def stopped(self) -> bool:
-        return self._filter.stopped
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further token is wanted."""
-        return self.stopped or self.out_of_time
-
-    def push(self, tokens: list[int]) -> str:
-        text = ""
-        for token in tokens:
-            if self.ended:
-                break
-            self.tokens += 1
-            new = self._detokenizer.push(token)
-            text += self._filter.push(new)
-            if self._seconds is not None:
-                self._look_at_clock(self._seconds, new)
-        return text
-
-    def _look_at_clock(self, seconds: float, new: str) -> None:
-        now = self._clock()
-        if self._began is None:
-            self._began = now
-        self.out_of_time = "\n" in new and now - self._began > seconds
-
-    def drop(self, tokens: list[int]) -> str:
-        """Leave tokens out that the vocabulary can no longer be asked about."""
-        self.cut = self.cut or (bool(tokens) and not self.ended)
-        return ""
-
-    def finish(self) -> str:
-        return self._filter.finish()
 
 
 def _within(context_length: int, sampling: Sampling) -> Sampling:
@@ -276,7 +229,7 @@ def _submit(loaded: Loaded, job: Job) -> Handle | Failed:
         return Failed("invalid_request", str(error))
 
 
-def _finished(answer: _Answer, finish: EngineFinish) -> Finished | Failed:
+def _finished(answer: AnswerText, finish: EngineFinish) -> Finished | Failed:
     if finish.reason == "failed" and not (answer.cut or answer.ended):
         return Failed("internal", finish.error)
     reason: FinishReason = "cancelled"

@@ -88,11 +88,10 @@ def test_embeddings_that_do_not_fit_are_refused(model: Path, libs: Path, monkeyp
     [
         LoadOptions(threads=1, batch=64, ubatch=64),
         LoadOptions(threads=1, threads_batch=2),
-        LoadOptions(threads=2, threads_batch=1),
         LoadOptions(threads=1, flash_attention="off"),
         LoadOptions(threads=1, flash_attention="on", key_type="bf16", value_type="f32"),
     ],
-    ids=["small batches", "more threads for prompts", "fewer threads for prompts", "no flash attention", "types"],
+    ids=["small batches", "more threads for prompts", "no flash attention", "types"],
 )
 def test_an_answer_is_complete_whatever_it_is_computed_with(model: Path, libs: Path, options: LoadOptions) -> None:
     with loaded(model, libs, options=options) as it:

@@ -110,6 +110,11 @@ def test_a_request_that_is_out_of_time(text: str) -> None:
         assert events[-1] == Failed("timeout", "no answer began within 30 seconds; try again later")
 
 
+def test_a_request_does_not_wait_for_a_model_longer_than_it_may() -> None:
+    events = answer(Service(manifest(), Startup(), request_seconds=0.001), HI)
+    assert events == [Failed("timeout", "no answer began within 0.001 seconds; try again later")]
+
+
 SYSTEM = [ChatMessage("system", "Own."), ChatMessage("user", "Hi")]
 HISTORY = [Message("user", "Q"), Message("assistant", "A")]
 PROMPTS: list[tuple[list[ChatMessage], dict[str, Any], str]] = [

@@ -270,8 +270,6 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     threads_reason: str
     load_mode: Literal["mapped", "read"]
     load_reason: str
-    tuning: dict[str, Any] = {}
-    """See `runtime.tuning.Tuning`."""
     repacked_size: int
     """Weights copied into a layout that this CPU is faster with: private memory of the process."""
     warm_tokens: int = 0
