@@ -74,6 +74,10 @@ def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed
     library = llama_library.load(folder)
     library.load_backend(libraries.cpu_variants(folder)[choose_variant(os.environ).chosen])
     model = Model(library, descriptor, 0)
+    if model.encodes:
+        raise BundleError(
+            "failed to compute the prompt: the encoder of this model reads a prompt as a whole", "leave out --warm"
+        )
     tokens = beginning(manifest, model.vocabulary)
     if len(tokens) < _LEAST:
         raise BundleError(
@@ -81,26 +85,41 @@ def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed
             "give a SYSTEM or MESSAGEs, or leave out --warm",
         )
     began = time.monotonic()
-    cells = -(-len(tokens) // 256) * 256
-    threads = machine.threads(None, model.size).count
-    context = Context(model, cells=cells, sequences=1, batch=_BATCH, threads=threads)
-    batch = Batch(model, _BATCH)
-    for begin in range(0, len(tokens), _BATCH):
-        batch.clear()
-        batch.add(0, tokens[begin : begin + _BATCH], begin, want_logits=False)
-        context.decode(batch)
-    state = context.save(0)
-    if state is None:
-        raise BundleError("failed to compute the prompt: llama.cpp gives no state of this model")
+    tokens, state = evaluate(model, tokens, threads=machine.threads(None, model.size).count)
     warmed = Warmed(
         tokens=tokens,
         exact=len(tokens) // CHUNK * CHUNK,
         guard=guard(_digest(descriptor), llama_cpp),
         seconds=time.monotonic() - began,
     )
-    context.close()
     model.close()
     return warmed, state
+
+
+def evaluate(model: Model, tokens: list[int], *, threads: int) -> tuple[list[int], bytes | bytearray]:
+    """The state of a sequence after `tokens`; where it cannot be cut back later, after whole CHUNKs of them only.
+
+    Returns the tokens that it is the state of, too.
+
+    Raises:
+        BundleError: there is not enough memory, or llama.cpp gives no state of this model.
+    """
+    if not model.attends_to_all and len(tokens) > CHUNK:
+        tokens = tokens[: len(tokens) // CHUNK * CHUNK]
+    cells = -(-len(tokens) // 256) * 256
+    context = Context(model, cells=cells, sequences=1, batch=_BATCH, threads=threads)
+    batch = Batch(model, _BATCH)
+    try:
+        for begin in range(0, len(tokens), _BATCH):
+            batch.clear()
+            batch.add(0, tokens[begin : begin + _BATCH], begin, want_logits=False)
+            context.decode(batch)
+        state = context.save(0)
+    finally:
+        context.close()
+    if state is None:
+        raise BundleError("failed to compute the prompt: llama.cpp gives no state of this model")
+    return tokens, state
 
 
 def _digest(descriptor: int) -> str:
