@@ -16,6 +16,7 @@ from bundler.errors import BundleError
 from bundler.runtime import libraries, machine, memory, weights
 from bundler.runtime.announce import size
 from bundler.runtime.engine.cache import Cache, Saved
+from bundler.runtime.engine.encoder import EncoderDecoderEngine
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
     Engine,
@@ -103,6 +104,7 @@ def load(
             memory.require(plan.cells, cell, machine.memory())
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
             engine, warm_tokens = _engine(model, context, plan, embedder, free.available, options.warmth)
+            engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:
         embedder.close()
         model.close()
@@ -133,7 +135,7 @@ def load(
         engine=engine,
         vocabulary=model.vocabulary,
         constraints=None if options.embeds else LlamaConstraints(model),
-        embedder=embedder,
+        embedder=None if model.encodes else embedder,
         facts=facts,
     )
 
@@ -167,7 +169,7 @@ def _cell(model: Model, tuning: Tuning) -> int:
 def _plan(model: Model, cell: int, source: WeightsRange, options: LoadOptions, free: int) -> memory.ContextPlan:
     return memory.plan(
         asked_context=options.context_length,
-        asked_parallel=options.parallel,
+        asked_parallel=1 if model.encodes else options.parallel,
         trained=model.trained_context,
         cell=cell,
         free=free,
@@ -180,13 +182,17 @@ def _context(
 ) -> Context:
     if not model.generates:
         raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
-    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if model.attends_to_all else 0
+    keeps = model.attends_to_all and not model.encodes
+    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps else 0
+    batch, ubatch = max(tuning.batch, plan.parallel + CHUNK), tuning.ubatch
+    if model.encodes:  # an encoder reads its prompt at once
+        batch = ubatch = plan.cells
     return Context(
         model,
         cells=plan.cells,
         sequences=plan.parallel + idle,
-        batch=max(tuning.batch, plan.parallel + CHUNK),
-        ubatch=tuning.ubatch,
+        batch=batch,
+        ubatch=ubatch,
         threads=threads,
         threads_batch=threads_batch,
         key_type=tuning.key_type,
@@ -204,12 +210,22 @@ def _engine(
     warmth: Warmth | None,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
-    cache = Cache(context, slots=context.sequences, cells=context.cells, saved_limit=memory.saved_limit(free))
+    limit = 0 if model.encodes else memory.saved_limit(free)
+    cache = Cache(context, slots=context.sequences, cells=context.cells, saved_limit=limit)
     warm_tokens = _warm(cache, warmth, plan.context_length)
     length, batch = plan.context_length, context.batch
     runner = LlamaRunner(model, context, batch=batch, context_length=length, beside=[embedder])
     scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch)
     return RunningEngine(runner, scheduler), warm_tokens
+
+
+def _after_encoder(model: Model, decoder: Engine) -> Engine:
+    return EncoderDecoderEngine(
+        decoder,
+        vocabulary=model.vocabulary.size,
+        start=model.decoder_start,
+        ending=[model.vocabulary.eos] if model.vocabulary.add_eos else [],
+    )
 
 
 def _warm(cache: Cache, warmth: Warmth | None, context_length: int) -> int:

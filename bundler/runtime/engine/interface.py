@@ -87,6 +87,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt: Sequence[int]
     """Token ids, at least one, every special token already in place."""
+    encoded: Sequence[int] = ()
+    """What the encoder of an encoder-decoder model reads; `prompt` is what its decoder begins with."""
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     """Most tokens generated; None: until the model stops or the context is full, with `shift` ten contexts."""

@@ -54,6 +54,9 @@ class LlamaRunner:
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome] | None:
         batch = self._batch
+        for piece in pieces:
+            if piece.task.job.encoded and piece.position == 0 and not self._encode(piece.task.job.encoded):
+                return None
         batch.clear()
         ends = [
             batch.add(piece.slot.index, piece.tokens, piece.position, want_logits=piece.samples) for piece in pieces
@@ -63,6 +66,11 @@ class LlamaRunner:
         return [
             self._sample(piece.task, end) if piece.samples else None for piece, end in zip(pieces, ends, strict=True)
         ]
+
+    def _encode(self, tokens: Sequence[int]) -> bool:
+        self._batch.clear()
+        self._batch.add(0, tokens, 0, want_logits=True)
+        return self._context.encode(self._batch)
 
     def _sample(self, task: Task, index: int) -> Outcome:
         try:

@@ -150,6 +150,19 @@ class Context:
         cause = "the cache is full" if status == _NO_ROOM else self.model.library.log.cause()
         raise BundleError(f"failed to compute {len(batch)} tokens: {cause}")
 
+    def encode(self, batch: Batch) -> bool:
+        """Have the encoder read a batch, which is all that later batches look at beside themselves; else as `decode`.
+
+        Raises:
+            BundleError: the computation failed.
+        """
+        self.model.library.log.clear()
+        status = self.model.library.binding.llama_encode(self.pointer, batch.struct)
+        self._stop.value = _GO_ON
+        if status in (_DONE, _ABORTED):
+            return bool(status == _DONE)
+        raise BundleError(f"failed to encode {len(batch)} tokens: {self.model.library.log.cause()}")
+
     def interrupt(self) -> None:
         """End a `decode` of another thread soon; without one, the next."""
         self._stop.value = _STOP

@@ -116,6 +116,17 @@ class Model:
         """Whether it continues text at all (an embedding model does not)."""
         return bool(self.library.binding.llama_model_has_decoder(self.pointer))
 
+    @property
+    def encodes(self) -> bool:
+        """Whether an encoder reads the prompt, and a decoder writes the answer (T5)."""
+        return self.generates and bool(self.library.binding.llama_model_has_encoder(self.pointer))
+
+    @property
+    def decoder_start(self) -> int:
+        """The token that a decoder begins with, where there is an encoder."""
+        token = int(self.library.binding.llama_model_decoder_start_token(self.pointer))
+        return token if token >= 0 else self.vocabulary.bos
+
     def metadata(self, key: str) -> str | None:
         """A metadata value as llama.cpp prints it; arrays read `[1, 2]`."""
         buffer = ctypes.create_string_buffer(16384)
@@ -133,6 +144,7 @@ class LlamaVocabulary:
         self.bos = int(binding.llama_vocab_bos(pointer))
         self.eos = int(binding.llama_vocab_eos(pointer))
         self.add_bos = bool(binding.llama_vocab_get_add_bos(pointer))
+        self.add_eos = bool(binding.llama_vocab_get_add_eos(pointer))
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
