@@ -6,7 +6,7 @@ For every kind the keys and tensors that llama.cpp's loader wants of it (src/mod
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -240,21 +240,36 @@ def _rwkv7(weights: Weights) -> None:
         weights.matrix(f"{block}channel_mix_value", FEED_FORWARD, WIDTH)
 
 
+def _qwen3_reranker(weights: Weights) -> None:
+    _qwen3(weights)
+    weights.matrix("cls.output", WIDTH, 2, gain=0.3)
+
+
+def _t5encoder(weights: Weights) -> None:
+    weights.matrix("token_embd", WIDTH, weights.tokens, spread=0.4)
+    weights.norm("enc.output_norm")
+    for layer in range(2):
+        _t5_layer(weights, f"enc.blk.{layer}.", ["attn"])
+
+
 def _t5(weights: Weights) -> None:
     weights.vocabulary(norm="dec.output_norm")
     weights.norm("enc.output_norm")
-    for part in ("enc", "dec"):
-        for layer in range(2):
-            block = f"{part}.blk.{layer}."
-            for name in ("attn", "cross_attn")[: 2 if part == "dec" else 1]:
-                weights.norm(f"{block}{name}_norm")
-                weights.matrix(f"{block}{name}_q", WIDTH, WIDTH, gain=0.5)
-                weights.matrix(f"{block}{name}_k", WIDTH, WIDTH)
-                weights.matrix(f"{block}{name}_v", WIDTH, WIDTH)
-                weights.matrix(f"{block}{name}_o", WIDTH, WIDTH, gain=3)
-            weights.matrix(f"{block}attn_rel_b", HEADS, 32, gain=2, whole=True)
-            weights.norm(f"{block}ffn_norm")
-            weights.feed_forward(block)
+    for layer in range(2):
+        _t5_layer(weights, f"enc.blk.{layer}.", ["attn"])
+        _t5_layer(weights, f"dec.blk.{layer}.", ["attn", "cross_attn"])
+
+
+def _t5_layer(weights: Weights, block: str, attentions: Sequence[str]) -> None:
+    for name in attentions:
+        weights.norm(f"{block}{name}_norm")
+        weights.matrix(f"{block}{name}_q", WIDTH, WIDTH, gain=0.5)
+        weights.matrix(f"{block}{name}_k", WIDTH, WIDTH)
+        weights.matrix(f"{block}{name}_v", WIDTH, WIDTH)
+        weights.matrix(f"{block}{name}_o", WIDTH, WIDTH, gain=3)
+    weights.matrix(f"{block}attn_rel_b", HEADS, 32, gain=2, whole=True)
+    weights.norm(f"{block}ffn_norm")
+    weights.feed_forward(block)
 
 
 _SSM = {
@@ -327,12 +342,25 @@ KINDS = {
 }
 """Those that continue a text, by architecture."""
 
-ENCODER_DECODER = Kind(
-    "t5",
-    "nomic-bert-moe",
-    _t5,
-    {"attention.relative_buckets_count": 32, "attention.head_count_kv": HEADS, "decoder_start_token_id": 0},
+_SHORT = {"context_length": 512}
+_T5 = {"attention.relative_buckets_count": 32, "attention.head_count_kv": HEADS}
+ENCODER_DECODER = Kind("t5", "nomic-bert-moe", _t5, {**_T5, "decoder_start_token_id": 0})
+ENCODER = Kind(
+    "t5encoder", "nomic-bert-moe", _t5encoder, {**_T5, **_SHORT, "pooling_type": gguf.PoolingType.MEAN.value}
 )
+LAST_POOLING = Kind("qwen3", "deepseek-coder", _qwen3, {**_SHORT, "pooling_type": gguf.PoolingType.LAST.value})
+RERANKER = Kind(
+    "qwen3",
+    "gpt-2",
+    _qwen3_reranker,
+    {
+        **_SHORT,
+        "pooling_type": gguf.PoolingType.RANK.value,
+        "classifier.output_labels": ["yes", "no"],
+        "tokenizer.chat_template.rerank": "<|endoftext|>Query: {query}<|endoftext|>Document: {document}\nRelevant:",
+    },
+)
+"""Takes a query and a document in a text of its own."""
 
 
 @functools.cache

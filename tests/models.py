@@ -210,6 +210,11 @@ def write_encoder(
         _add(writer, f"{block}ffn_up.weight", matrix(shape.feed_forward, width), half)
         _add(writer, f"{block}ffn_down.weight", matrix(width, shape.feed_forward), half)
         names += [f"{block}attn_output_norm", f"{block}layer_output_norm"]
+    if pooling == gguf.PoolingType.RANK:
+        _add(writer, "cls.weight", matrix(width, width))
+        _add(writer, "cls.bias", matrix(1, width)[0])
+        _add(writer, "cls.output.weight", matrix(1, width))
+        _add(writer, "cls.output.bias", matrix(1, 1)[0])
     for name in names:
         _add(writer, f"{name}.weight", np.ones(width, np.float32))
         _add(writer, f"{name}.bias", np.zeros(width, np.float32))

@@ -16,7 +16,7 @@ import msgspec
 from bundler import __version__
 from bundler.build import resolve, template, traps
 from bundler.errors import BundleError
-from bundler.formats import gguf, weights
+from bundler.formats import gguf, vocabulary, weights
 from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message
 from bundler.formats.modelfile import Command, Modelfile, Notice
@@ -70,6 +70,8 @@ def plan(argument: Path, name: str) -> Plan:
         _check_loadable(modelfile, origin, header)
         model = weights.describe(header, member)
         chosen = template.choose(modelfile, origin, header) if model.role == "chat" else None
+        pairs = header.string("tokenizer.chat_template.rerank")
+        specials = list(vocabulary.control_tokens(header)) if pairs else []
     system, requires = modelfile.last("system"), modelfile.last("requires")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
@@ -88,7 +90,7 @@ def plan(argument: Path, name: str) -> Plan:
         system=system.value if system and system.value else None,
         messages=messages,
         parameters=modelfile.parameters(),
-        specials=list(chosen.specials) if chosen else [],
+        specials=list(chosen.specials) if chosen else specials,
         requires=requires.value if requires else "",
         licenses=list(licenses),
     )

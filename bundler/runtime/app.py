@@ -17,6 +17,7 @@ from bundler.runtime.api.errors import RETRY_SECONDS, ApiError, from_status
 from bundler.runtime.api.http import error_response, json_response
 from bundler.runtime.api.llamaserver import LlamaServer
 from bundler.runtime.api.openai import OpenAI
+from bundler.runtime.api.reranking import Reranking
 from bundler.runtime.residence import Residence
 from bundler.runtime.security import Guard, KeyGuard
 from bundler.runtime.service import Service
@@ -38,7 +39,7 @@ def build_app(
     the same bundle can recognise it. With `api_key`, everything but page and health wants that key.
     """
     public = [*page, Route("/health", _Health(service.residence), methods=["GET"])]
-    dialects = (OpenAI(service, created), Embeddings(service), LlamaServer(service))
+    dialects = (OpenAI(service, created), Embeddings(service), Reranking(service), LlamaServer(service))
     app: ASGIApp = Router([*public, *(route for dialect in dialects for route in dialect.routes())])
     if api_key:
         app = KeyGuard(app, key=api_key, open_paths={route.path for route in public})

@@ -69,6 +69,7 @@ class Service:
         """
         self.name = manifest.name
         self.page = manifest.page
+        self.specials = manifest.specials
         self.defaults = msgspec.structs.replace(defaults.from_manifest(manifest), shift=shift)
         self.startup = startup
         self.residence = Residence(startup, keep_alive)

@@ -73,11 +73,6 @@ class Running:
         return answer(self.pending)[1]
 
 
-@pytest.fixture(scope="session")
-def program(libs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reference.install(libs, tmp_path_factory.mktemp("llama.cpp"))
-
-
 @pytest.fixture(scope="module", params=list(kinds.KINDS))
 def case(request: pytest.FixtureRequest, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     kind = kinds.KINDS[request.param]

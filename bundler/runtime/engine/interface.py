@@ -300,6 +300,17 @@ Pooling = Literal["none", "mean", "cls", "last", "rank"]
 """How the states of a sequence become one vector: not at all, their mean, the first, the last, or a score."""
 
 
+class Pairing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a reranker takes a query and a document: as a text that has places for both, or else in a row."""
+
+    template: str = ""
+    """With `{query}` and `{document}`; empty: there is none."""
+    before: Sequence[int] = ()
+    """Token ids before the query; so too `between` query and document, and `after` them."""
+    between: Sequence[int] = ()
+    after: Sequence[int] = ()
+
+
 class Embedder(Protocol):
     """Makes vectors of token ids. Its methods may be called from any thread, and block while they compute."""
 
@@ -308,6 +319,8 @@ class Embedder(Protocol):
     dimensions: int
     """Numbers of one vector."""
     pooling: Pooling
+    pairing: Pairing | None
+    """None: it is no reranker."""
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> list[list[list[float]]]:
         """For each text its vectors: one, or without pooling one for each token. They are not normalised.
