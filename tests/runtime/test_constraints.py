@@ -15,8 +15,8 @@ import pytest
 from bundler.errors import BundleError
 from bundler.runtime.engine.interface import Constraint, Constraints, Drawn, Job, Loaded
 from bundler.runtime.request import Sampling
-from tests import models
-from tests.runtime.test_engine_llama import GREEDY, Pending, answer, loaded, text
+from tests import kinds, models
+from tests.runtime.test_engine_llama import GREEDY, Pending, answer, generate, loaded, start, text
 
 HOT = Sampling(seed=3, temperature=2.0, top_k=0, top_p=1.0)
 
@@ -101,6 +101,24 @@ def test_a_constraint_that_the_model_keeps_to_by_itself_changes_nothing(libs: Pa
         answered, _ = said(model, model.constraints.expression("[a-fs-z]{7}"), Sampling(seed=1), prompt=prompt)
         assert answered.startswith("abcdef")
         assert answered[6] in "abcdefstuvwxyz"
+
+
+def test_a_constraint_that_becomes_too_complex_ends_its_answer_alone(libs: Path, tmp_path: Path) -> None:
+    """Each vowel may be the one that 300 letters follow: llguidance gives up after some."""
+    path = kinds.KINDS["lfm2"].write(tmp_path / "model.gguf")
+    with loaded(path, libs) as model:
+        assert model.constraints is not None
+        prompt = list(range(1000, 1200))
+        before, _ = generate(model, prompt)
+        beside = start(model, prompt)
+        constraint = model.constraints.expression("[a-z ]*[aeiou][a-z ]{300}[.]")
+        answered, reason = said(model, constraint, prompt=prompt)
+        assert reason == (
+            "failed to follow the form of the answer further: lexer error: too many expressions constructed"
+        )
+        assert re.fullmatch("[a-z ]+", answered)
+        assert answer(beside)[0] == before
+        assert generate(model, prompt)[0] == before
 
 
 @pytest.mark.parametrize(

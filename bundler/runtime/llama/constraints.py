@@ -142,7 +142,10 @@ class _GuidedMatcher:
     def allowed(self) -> bytes:
         allowed: bytes = self._matcher.compute_logit_bias()
         if self._matcher.is_error():
-            raise BundleError(f"failed to follow the grammar: {self._matcher.get_error()[:200]}")
+            cause = self._matcher.get_error().partition("\n")[0]
+            raise BundleError(
+                f"failed to follow the form of the answer further: {cause[:200]}", "ask for a simpler one"
+            )
         return allowed
 
     def accept(self, token: int) -> None:
