@@ -30,7 +30,7 @@ from bundler.runtime.engine.interface import (
     PromptTooLong,
     Vocabulary,
 )
-from bundler.runtime.inbox import Inbox
+from bundler.runtime.inbox import Inbox, Postman
 from bundler.runtime.prompting import Prompter
 from bundler.runtime.request import (
     Chance,
@@ -76,6 +76,7 @@ class Service:
         self._prompter = Prompter(manifest)
         self._request_seconds = None if request_seconds == math.inf else request_seconds
         self._clock = clock
+        self._post: Postman | None = None
 
     def prepare(self) -> None:
         """Compile the template before the first request needs it.
@@ -101,7 +102,7 @@ class Service:
             except (BundleError, EngineClosed) as error:
                 yield Failed("unavailable", str(error))
                 return
-            inbox = Inbox(asyncio.get_running_loop())
+            inbox = Inbox(self._postman())
             try:
                 job = await self._job(request, loaded, inbox)
             except PromptTooLong as error:
@@ -121,6 +122,13 @@ class Service:
             async with aclosing(self._events(request, loaded, inbox, accepted)) as events:
                 async for event in events:
                     yield event
+
+    def _postman(self) -> Postman:
+        """The one of the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._post is None or self._post.loop is not loop:
+            self._post = Postman(loop)
+        return self._post
 
     async def _events(
         self, request: Request, loaded: Loaded, inbox: Inbox, handle: Handle

@@ -79,6 +79,7 @@ class RunningEngine:
         self._runs: dict[Task, _Run] = {}
         self._changed = threading.Condition()
         self._computing: Sequence[Piece] = ()
+        self._undelivered: list[tuple[Task, list[int], EngineFinish | None]] = []
         self._closed_because = ""
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
@@ -146,15 +147,21 @@ class RunningEngine:
         for task in orphans:
             task.reason, task.error = "failed", message
             self._finish(task, [])
+        self._deliver()
 
     def step(self) -> None:
-        """Compute one batch, and hand out what came of it."""
+        """Compute one batch.
+
+        What came of it is handed out in one go when the next one is about to be computed: receivers then work beside
+        llama.cpp, and take no turns at the interpreter with the engine.
+        """
         with self._changed:
             ended = self._scheduler.collect(self._clock())
             admitted = self._scheduler.admit()
             self._computing = pieces = self._scheduler.schedule()
         for task in ended:
             self._finish(task, [])
+        self._deliver()
         for task in admitted:
             if task not in self._runs:
                 self._runs[task] = _Run(self._clock())
@@ -168,12 +175,15 @@ class RunningEngine:
                 failed = self._scheduler.fail(error.message)
             for task in failed:
                 self._finish(task, [])
+            self._deliver()
             return
         finally:
             with self._changed:
                 self._computing = ()
         for piece, token in zip(pieces, drawn or (), strict=drawn is not None):
             self._postprocess(piece, token)
+        if not self._scheduler.busy:
+            self._deliver()
 
     def _postprocess(self, piece: Piece, token: Outcome) -> None:
         task = piece.task
@@ -194,7 +204,7 @@ class RunningEngine:
         if task.reason:
             self._finish(task, new)
         else:
-            self._hand_out(task, new, None)
+            self._undelivered.append((task, new, None))
 
     def _finish(self, task: Task, new: list[int]) -> None:
         now = self._clock()
@@ -213,10 +223,12 @@ class RunningEngine:
             completion_seconds=now - first,
             error=task.error,
         )
-        self._hand_out(task, new, finish)
+        self._undelivered.append((task, new, finish))
 
-    def _hand_out(self, task: Task, new: list[int], finish: EngineFinish | None) -> None:
-        try:
-            task.job.on_tokens(new, finish)
-        except Exception:  # the receiver is gone (a closed event loop); others must go on
-            task.cancelled = True
+    def _deliver(self) -> None:
+        deliveries, self._undelivered = self._undelivered, []
+        for task, new, finish in deliveries:
+            try:
+                task.job.on_tokens(new, finish)
+            except Exception:  # the receiver is gone (a closed event loop); others must go on
+                task.cancelled = True

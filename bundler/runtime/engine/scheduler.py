@@ -47,8 +47,8 @@ class Scheduler:
     ) -> None:
         """`cache` holds at least `context_length` cells; `parallel`: most running tasks, None: one for each slot.
 
-        `batch`: most tokens of a step; `mixed_batch`: most prompt tokens of a step in which other sequences wait for
-        their next token; `queue`: most waiting jobs.
+        `batch`: most tokens of a step; `mixed_batch`: for each prompt, most prompt tokens of a step in which other
+        sequences wait for their next token; `queue`: most waiting jobs.
         """
         self.context_length = context_length
         self.parallel = parallel or len(cache.slots)
@@ -130,10 +130,10 @@ class Scheduler:
                 prefills.append((task.missing, slot.index, task, slot))
         budget = self._batch - len(pieces)
         if pieces:
-            budget = min(budget, self._mixed_batch)
+            budget = min(budget, self._mixed_batch * len(prefills))
         prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
-        for index, (missing, _, task, slot) in enumerate(prefills):
-            count = self._cut(missing, min(budget, max(budget // (len(prefills) - index), CHUNK)))
+        for missing, _, task, slot in prefills:
+            count = self._cut(missing, budget)
             task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue

@@ -6,13 +6,16 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from bundler.errors import BundleError
 from bundler.runtime.llama.library import Library
 
 _LOAD_READ, _LOAD_MAPPED = 0, 1
 _SPECIAL_PIECE_BYTES = 64
+_REMEMBERED = 8192
+"""Tokens whose text, and whether they end an answer, are not asked for again: each call into llama.cpp gives up the
+interpreter."""
 
 
 class Model:
@@ -145,6 +148,8 @@ class LlamaVocabulary:
         self.eos = int(binding.llama_vocab_eos(pointer))
         self.add_bos = bool(binding.llama_vocab_get_add_bos(pointer))
         self.add_eos = bool(binding.llama_vocab_get_add_eos(pointer))
+        self.is_end = lru_cache(_REMEMBERED)(self._is_end)
+        self._usual_piece = lru_cache(_REMEMBERED)(self._piece)
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
@@ -159,6 +164,9 @@ class LlamaVocabulary:
             room = -count
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
+        return self._piece(token, special=True) if special else self._usual_piece(token)
+
+    def _piece(self, token: int, *, special: bool = False) -> bytes:
         if not 0 <= token < self.size:
             raise ValueError(f"no token has the id {token}; ids go from 0 to {self.size - 1}")
         room = _SPECIAL_PIECE_BYTES
@@ -173,7 +181,7 @@ class LlamaVocabulary:
     def longest_piece(self) -> int:
         return max((len(self.piece(token, special=True)) for token in range(self.size)), default=0)
 
-    def is_end(self, token: int) -> bool:
+    def _is_end(self, token: int) -> bool:
         return bool(self._binding.llama_vocab_is_eog(self.pointer, token))
 
 
