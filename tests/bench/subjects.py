@@ -11,8 +11,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gguf
@@ -21,6 +21,7 @@ from bundler.build import cache, llamacpp
 from bundler.build.assemble import build_bundle
 from bundler.build.progress import Silent
 from tests import models
+from tests.bench.table import OURS, THEIRS
 
 TRAPPING = "sapphirerapids"
 SHAPES = {"80mb": models.SMALL_128K, "1b": models.LLAMA_1B}
@@ -36,13 +37,19 @@ class Subject:
     environment: dict[str, str]
     files: Sequence[Path]
     """What it reads at start; dropped from the page cache for a cold launch."""
+    options: Callable[[int, int, bool], Sequence[str]]
+    """Of its command line, for so many clients, so many tokens of context in all, and prompts that begin alike."""
     cache: Path | None = None
     """Its cache folder, removed for a cold launch."""
+
+    def serving(self, clients: int, context: int, *, shares: bool) -> Subject:
+        """The same server for so many clients; `shares`: their prompts begin alike."""
+        return replace(self, options=lambda *_: self.options(clients, context, shares))
 
     def start(self, port: int) -> subprocess.Popen[bytes]:
         """Start serving on 127.0.0.1:`port`."""
         return subprocess.Popen(
-            [*self.command, "--port", str(port)],
+            [*self.command, *self.options(1, CONTEXT, False), "--port", str(port)],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -93,25 +100,37 @@ def model(name: str) -> Path:
     return path
 
 
-def bundle(name: str, folder: Path) -> tuple[Subject, Path]:
-    """Our bundle of a shape, built into `folder`."""
+def bundle(name: str, folder: Path, *, system: str = "", warm: bool = False) -> tuple[Subject, Path]:
+    """Our bundle of a shape, built into `folder`; with a SYSTEM line, and its state baked in, where asked for."""
     weights = model(name)
-    (folder / "Modelfile").write_text(f"FROM {weights}\nPARAMETER num_ctx {CONTEXT}\n", encoding="utf-8")
-    path = folder / f"{name}.exe"
+    modelfile = folder / f"Modelfile-{name}"
+    text = f"FROM {weights}\nPARAMETER num_ctx {CONTEXT}\n" + (f"SYSTEM {system}\n" if system else "")
+    modelfile.write_text(text, encoding="utf-8")
+    path = folder / f"{name}{'-system' if system else ''}{'-warm' if warm else ''}.exe"
     build_bundle(
-        folder / "Modelfile",
+        modelfile,
         path,
         name=name,
         target=None,
         pack=None,
         external_weights=False,
+        warm=warm,
         progress=Silent(),
         warn=lambda message: None,
     )
-    own = folder / f"cache-{name}"
+    own = folder / f"cache-{path.stem}"
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "BUNDLE_CACHE": str(own)}
-    command = [str(path), "serve", "--no-browser", "--parallel", "1"]
-    return Subject("bundle", command, environment, [path], own), path
+    command = [str(path), "serve", "--no-browser"]
+    return Subject(OURS, command, environment, [path], _our_options, own), path
+
+
+def _our_options(clients: int, context: int, _: bool) -> list[str]:
+    return ["--parallel", str(clients), "--ctx-size", str(context)]
+
+
+def _their_options(clients: int, context: int, shares: bool) -> list[str]:
+    """Beginnings can only be shared in one cache for all; without that, a cache for each client is the faster way."""
+    return ["-np", str(clients), "-c", str(context), *(["--kv-unified"] if shares else [])]
 
 
 def llama_server(name: str, folder: Path) -> Subject:
@@ -124,16 +143,6 @@ def llama_server(name: str, folder: Path) -> Subject:
             if TRAPPING not in path.name:
                 shutil.copy2(path, programs / path.name, follow_symlinks=True)
     weights = model(name)
-    command = [
-        str(programs / "llama-server"),
-        "-m",
-        str(weights),
-        "-c",
-        str(CONTEXT),
-        "-np",
-        "1",
-        "--host",
-        "127.0.0.1",
-    ]
+    command = [str(programs / "llama-server"), "-m", str(weights), "--host", "127.0.0.1"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    return Subject("llama-server", command, environment, [weights, *programs.iterdir()])
+    return Subject(THEIRS, command, environment, [weights, *programs.iterdir()], _their_options)

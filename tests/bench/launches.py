@@ -1,4 +1,4 @@
-"""Take one measurement: start a server, wait, ask, look at its memory, stop it."""
+"""Take one measurement of a server's launch: start it, wait, ask, look at its memory, stop it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.bench.subjects import Subject, free_port
+from tests.bench.subjects import CONTEXT, Subject, free_port
 
 LIMIT = 300.0
 PROMPT = (
@@ -30,8 +32,9 @@ class Launch:
     anonymous: int
 
 
-def launch(subject: Subject, *, tokens: int = 33) -> Launch:
-    """Start, wait for /health, ask for `tokens` tokens, stop."""
+@contextmanager
+def started(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server that answers /health, and its port; stopped at the end."""
     port = free_port()
     begin = time.perf_counter()
     process = subject.start(port)
@@ -40,10 +43,7 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
             if process.poll() is not None or time.perf_counter() - begin > LIMIT:
                 raise RuntimeError(f"{subject.name} did not start (exit code {process.poll()})")
             time.sleep(0.002)
-        ready = time.perf_counter() - begin
-        first, rate = _complete(port, tokens)
-        memory = _memory(process.pid)
-        return Launch(ready, first - begin, rate, memory["Rss"], memory["File"], memory["Anon"])
+        yield process, port
     finally:
         process.terminate()
         try:
@@ -53,23 +53,44 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
             process.wait()
 
 
-def repacked(subject: Subject) -> int:
-    """Bytes of weights that llama.cpp holds a second time, rearranged for this CPU, as our --verbose log says."""
+def launch(subject: Subject, *, tokens: int = 33) -> Launch:
+    """Start, wait for /health, ask for `tokens` tokens, stop."""
+    begin = time.perf_counter()
+    with started(subject) as (process, port):
+        ready = time.perf_counter() - begin
+        first, rate = _stream(port, "/v1/completions", {"prompt": PROMPT}, tokens)
+        used = memory(process.pid)
+        return Launch(ready, first - begin, rate, used["Rss"], used["File"], used["Anon"])
+
+
+def chat_launch(subject: Subject) -> float:
+    """Start, and ask a chat: seconds until its first token."""
+    begin = time.perf_counter()
+    with started(subject) as (_, port):
+        asked = {"messages": [{"role": "user", "content": "Hello"}]}
+        return _stream(port, "/v1/chat/completions", asked, 2)[0] - begin
+
+
+def buffers(subject: Subject) -> dict[str, int]:
+    """Bytes of private memory that llama.cpp names in our --verbose log, by what they hold."""
+    kinds = {"repacked weights": "REPACK model", "KV cache": "KV", "compute": "compute", "output": "output"}
     port = free_port()
     process = subprocess.Popen(
-        [*subject.command, "--port", str(port), "--verbose"],
+        [*subject.command, *subject.options(1, CONTEXT, False), "--port", str(port), "--verbose"],
         env=subject.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     assert process.stdout
+    found = dict.fromkeys(kinds, 0)
     try:
         for line in process.stdout:
-            if found := re.search(rb"REPACK model buffer size\s*=\s*([\d.]+) MiB", line):
-                return round(float(found[1]) * (1 << 20))
+            for name, words in kinds.items():
+                if match := re.search(rf"{words} buffer size\s*=\s*([\d.]+) MiB".encode(), line):
+                    found[name] += round(float(match[1]) * (1 << 20))
             if b"ready, loaded" in line:
                 break
-        return 0
+        return found
     finally:
         process.kill()
         process.wait()
@@ -87,11 +108,11 @@ def _healthy(port: int) -> bool:
         connection.close()
 
 
-def _complete(port: int, tokens: int) -> tuple[float, float]:
+def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> tuple[float, float]:
     """The moment of the first token, and tokens per second after it."""
-    body = {"prompt": PROMPT, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True}
+    body = {**asked, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()
     if response.status != 200:
         raise RuntimeError(f"status {response.status}: {response.read()[:300]!r}")
@@ -100,8 +121,8 @@ def _complete(port: int, tokens: int) -> tuple[float, float]:
     for line in response:
         if not line.startswith(b"data: {"):
             continue
-        choices = json.loads(line[6:]).get("choices") or [{}]
-        if choices[0].get("text"):
+        choice = (json.loads(line[6:]).get("choices") or [{}])[0]
+        if choice.get("text") or choice.get("delta", {}).get("content"):
             last = time.perf_counter()
             first = first or last
             pieces += 1
@@ -109,8 +130,8 @@ def _complete(port: int, tokens: int) -> tuple[float, float]:
     return first, (tokens - 1) / (last - first) if pieces > 1 else 0.0
 
 
-def _memory(pid: int) -> dict[str, int]:
-    """Resident bytes of a process and its children, from smaps_rollup."""
+def memory(pid: int) -> dict[str, int]:
+    """Resident bytes of a process and its children, from smaps_rollup: all, backed by files, private."""
     total = {"Rss": 0, "File": 0, "Anon": 0}
     for each in [pid, *_children(pid)]:
         fields: dict[str, int] = {}
