@@ -60,6 +60,7 @@ def command() -> None:
     help="Greeting and starter questions of the web page.  [default: page.toml beside the Modelfile]",
 )
 @click.option("--warm", is_flag=True, help="Evaluate SYSTEM and MESSAGEs now, so that the first answer comes sooner.")
+@click.option("--keep-runtime", is_flag=True, help="Keep launcher and runtime of the bundle that FROM names.")
 @click.option("--external-weights", is_flag=True, help="Write the weights beside the executable instead of into it.")
 @_JSON
 @_QUIET
@@ -71,6 +72,7 @@ def build(
     pack: str | None,
     page: Path | None,
     warm: bool,
+    keep_runtime: bool,
     external_weights: bool,
     as_json: bool,
     quiet: bool,
@@ -87,6 +89,7 @@ def build(
         external_weights=external_weights,
         page=page,
         warm=warm,
+        keep_runtime=keep_runtime,
         progress=progress(quiet=quiet or as_json),
         warn=warn,
     )
@@ -99,6 +102,7 @@ def build(
                     "size": written.size,
                     "sidecars": [str(path) for path in written.sidecars],
                     "manifest_sha256": written.manifest_sha256,
+                    "taken": built.remarks,
                     "manifest": msgspec.to_builtins(written.manifest),
                 }
             )
@@ -110,9 +114,27 @@ def build(
             show(f"  template: {template.reason}; stops: {_stops(written.manifest)}")
         if state := written.manifest.warm:
             show(f"  warm:     {len(state.tokens):,} tokens of every prompt are evaluated ({human_size(state.size)})")
+        for remark in built.remarks:
+            show(f"  taken:    {remark}")
         for sidecar in written.sidecars:
             click.echo(f"  weights:  {sidecar} (keep it beside the executable: {built.split_reason})")
         click.echo(f"  run it:   {_as_command(written.path)}" if built.runs_here else "  copy it there and run it")
+
+
+@command.command()
+@_BUNDLE
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The executable to write.")
+@click.option(
+    "--runtime", "pack", metavar="PACK", help="A runtime pack by the start of its id (see `bundle runtime list`)."
+)
+@_QUIET
+def upgrade(file: Path, output: Path, pack: str | None, quiet: bool) -> None:
+    """Write a bundle again with the launcher and the runtime of now; all else stays as it is."""
+    from bundler.build.upgrade import upgrade as upgrade_bundle
+
+    written = upgrade_bundle(file, output, pack=pack, progress=progress(quiet=quiet), warn=warn)
+    if not quiet:
+        click.echo(f"{written.path}  {human_size(written.size)}  for {', '.join(written.manifest.runtime)}")
 
 
 @command.command()

@@ -14,10 +14,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from bundler.build import blob as blobs
+from bundler.build.blob import Blob
 from bundler.build.output import OutputFile
 from bundler.build.progress import Progress
 from bundler.errors import BundleError
-from bundler.formats.container import MANIFEST, Archive, Entry, read_archive
+from bundler.formats.container import MANIFEST, Archive, Entry, NoBundleError, read_archive
 from bundler.formats.gguf import Header, read_header
 from bundler.formats.manifest import Manifest
 from bundler.formats.modelfile import MAX_SIZE, Modelfile, parse
@@ -71,6 +73,42 @@ def open_weights(bundle: Bundle) -> Iterator[Header]:
     else:
         entry = _entry(bundle, model.member)
         yield read_header(bundle.source, f"{bundle.path}, member {model.member}", entry.offset, entry.size)
+
+
+def member_blob(bundle: Bundle, name: str) -> Blob:
+    """The bytes of a member where they lie, with the digest that the manifest gives.
+
+    Raises:
+        BundleError: there is no such member.
+    """
+    entry = _entry(bundle, name)
+    digests = {member.name: member.sha256 for member in bundle.manifest.members}
+    label = f"{bundle.path}, member {name}"
+    return blobs.part(bundle.path, entry.offset, entry.size, label, sha256=digests.get(name, ""))
+
+
+def manifest_bytes(bundle: Bundle) -> bytes:
+    """The manifest as it lies in the bundle, in JSON."""
+    entry = bundle.archive.entries[MANIFEST]
+    return bundle.source.read_at(entry.offset, entry.size)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether the file ends as a bundle does, whole or damaged.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+    if not may_be_bundle(path):
+        return False
+    with _opened(path) as source:
+        try:
+            read_archive(source)
+        except NoBundleError:
+            return False
+        except BundleError:
+            return True
+    return True
 
 
 def may_be_bundle(path: Path) -> bool:

@@ -11,6 +11,7 @@ import errno
 import os
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from bundler.formats.source import CHUNK
 
 _FICLONERANGE = 0x4020940D
 _ZEROS = bytes(CHUNK)
+_BLOCK = 4096
+"""Bytes; where the filesystem's own blocks are larger, sharing parts of a file is left to fail."""
 FAT32_LIMIT = (1 << 32) - 1
 MOUNTS = Path("/proc/self/mountinfo")
 
@@ -94,23 +97,30 @@ class OutputFile:
         self.write(data)
         self.position = os.lseek(self.descriptor, position, os.SEEK_SET)
 
-    def share(self, source: int, length: int) -> bool:
-        """Append a whole file of `length` bytes by pointing at the same blocks; False where that cannot be."""
-        if sys.platform != "linux":
-            return False
+    def share(self, source: int, length: int, offset: int = 0) -> int:
+        """Append a range of the file `source` by pointing at the same blocks; how many of its bytes were appended.
+
+        All of them where the range ends with the file, else the whole blocks of it; 0 where the filesystem cannot, or
+        where one of the two places is not at the start of a block.
+        """
+        if sys.platform != "linux" or offset % _BLOCK or self.position % _BLOCK:
+            return 0
         import fcntl  # not there on Windows
 
-        request = struct.pack("<qQQQ", source, 0, 0, self.position)
+        shared = length if offset + length == os.fstat(source).st_size else length // _BLOCK * _BLOCK
+        if not shared:
+            return 0
+        request = struct.pack("<qQQQ", source, offset, shared, self.position)
         try:
             fcntl.ioctl(self.descriptor, _FICLONERANGE, request)
         except OSError:
-            return False
-        if os.fstat(self.descriptor).st_size != self.position + length:
+            return 0
+        if os.fstat(self.descriptor).st_size != self.position + shared:
             os.ftruncate(self.descriptor, self.position)
-            return False
-        self.position += length
+            return 0
+        self.position += shared
         os.lseek(self.descriptor, self.position, os.SEEK_SET)
-        return True
+        return shared
 
     def commit(self, *, executable: bool) -> None:
         """Flush to the disk and take the destination's name, replacing what had it."""
@@ -145,6 +155,17 @@ class OutputFile:
             self._named = True
         finally:
             os.close(folder)
+
+
+def refuse_overwriting(output: Path, inputs: Iterable[Path]) -> None:
+    """Check that the output is none of the inputs.
+
+    Raises:
+        BundleError: it is one.
+    """
+    for path in inputs:
+        if output.exists() and os.path.samefile(output, path):
+            raise BundleError(f"failed to write {output}: it is one of the inputs", "give another name with -o")
 
 
 def file_size_limit(folder: Path) -> int | None:

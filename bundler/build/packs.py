@@ -99,6 +99,29 @@ def find(target: str, selector: str | None) -> Pack | None:
     return next(iter([found for found in candidates if _is_current(found)] or candidates), None)
 
 
+def choose(target: str, selector: str | None, progress: Progress) -> Pack:
+    """The pack for `target` that `find` finds; that of this machine is built where it is missing.
+
+    Raises:
+        BundleError: there is none, or it cannot be built.
+    """
+    found = find(target, selector)
+    if found:
+        return found
+    if selector:
+        raise BundleError(
+            f"failed to find a runtime pack {selector} for {target}",
+            "bundle runtime list shows the packs that are there",
+        )
+    if target != targets.host():
+        raise BundleError(
+            f"failed to build for {target}: there is no runtime pack for it here",
+            f"run `bundle runtime build` and `bundle runtime export` on a {target} machine, then here "
+            "`bundle runtime import`",
+        )
+    return ensure_host(progress)
+
+
 def ensure_host(progress: Progress) -> Pack:
     """The pack of this machine for the current inputs; built when it is missing.
 

@@ -15,12 +15,15 @@ import msgspec
 
 from bundler import __version__
 from bundler.build import resolve, template, traps
+from bundler.build.blob import Blob
+from bundler.build.gather import FOLDERS, Gathered, Part, gather
+from bundler.build.progress import Progress, Silent
+from bundler.build.sources.found import Found, Kind
 from bundler.errors import BundleError
 from bundler.formats import gguf, vocabulary, weights
 from bundler.formats.excerpt import clipped
-from bundler.formats.manifest import Manifest, Message
+from bundler.formats.manifest import Manifest, Message, Model
 from bundler.formats.modelfile import Command, Modelfile, Notice
-from bundler.formats.source import FileSource
 
 DATA_ALIGNMENT: Final = 32
 """llama.cpp reads tensors from inside another file only where their data starts at a multiple of this."""
@@ -28,28 +31,32 @@ DATA_ALIGNMENT: Final = 32
 MAX_NAME: Final = 128
 """Characters of a model's name."""
 
-_LATER = ("adapter", "draft")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A bundle before it is written."""
 
     modelfile: Path
     """The file that was read."""
     text: str
-    """The Modelfile as it goes into the bundle: as given, FROM pointing to the member of the archive."""
-    models: dict[str, Path]
-    """The file of each model, by archive member."""
+    """The Modelfile as it goes into the bundle: its paths are the archive's, and what its FROM says itself is in it."""
+    models: dict[str, Blob]
+    """The bytes of each GGUF, by archive member."""
+    advice: str
+    """What to do where llama.cpp does not know the model; mostly empty."""
     licenses: dict[str, str]
     """The texts of the model's licences, by archive member."""
     manifest: Manifest
     """Without runtime parts, members and digests: whoever writes the bundle fills those in."""
     warnings: list[str]
     """What should be told, a line each."""
+    remarks: list[str]
+    """What was taken from where, a line each."""
+    base: Found | None
+    """The bundle that this one comes from."""
 
 
-def plan(argument: Path, name: str) -> Plan:
+def plan(argument: Path, name: str, progress: Progress | None = None) -> Plan:
     """Plan the bundle of a Modelfile, or of a folder with one; `name` is the model's name in every API.
 
     Raises:
@@ -60,18 +67,21 @@ def plan(argument: Path, name: str) -> Plan:
             f"failed to name the model {name[:40]!r}: a name has 1 to {MAX_NAME} characters that print",
             "choose another one with --name",
         )
-    path, modelfile = resolve.read_modelfile(argument)
-    resolve.check_drafts(modelfile, path.parent)
-    origin = _only_from(modelfile)
-    file = resolve.weights_file(modelfile, origin, path.parent)
-    member = f"models/{_member_stem(file.stem)}.gguf"
-    with file.open("rb") as opened:
-        header = gguf.read_header(FileSource(opened.fileno()), clipped(origin.value))
+    path, written = resolve.read_modelfile(argument)
+    gathered = gather(written, path.parent, progress or Silent())
+    modelfile, origin = gathered.modelfile, gathered.origin
+    members: dict[Kind, str] = {
+        part.weights.kind: f"{FOLDERS[part.weights.kind]}/{_member_stem(part.weights.name)}.gguf"
+        for part in (gathered.model, *gathered.beside)
+    }
+    with gathered.model.weights.blob.opened() as source:
+        header = gguf.read_header(source, gathered.model.weights.blob.label)
         _check_loadable(modelfile, origin, header)
-        model = weights.describe(header, member)
+        model = weights.describe(header, members["model"])
         chosen = template.choose(modelfile, origin, header) if model.role == "chat" else None
         pairs = header.string("tokenizer.chat_template.rerank")
         specials = list(vocabulary.control_tokens(header)) if pairs else []
+    beside = [_describe(part, members[part.weights.kind]) for part in gathered.beside]
     system, requires = modelfile.last("system"), modelfile.last("requires")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
@@ -80,12 +90,13 @@ def plan(argument: Path, name: str) -> Plan:
         *(chosen.notices if chosen else _notices_of_unused(modelfile)),
         *(traps.try_out(modelfile, chosen, messages) if chosen else ()),
         *_context_notices(modelfile, model.context_length),
+        *_notices_of_sources(gathered),
     ]
     manifest = Manifest(
         name=name,
         bundler=__version__,
         runtime={},
-        models=[model],
+        models=[model, *beside],
         template=chosen.template if chosen else None,
         system=system.value if system and system.value else None,
         messages=messages,
@@ -94,9 +105,17 @@ def plan(argument: Path, name: str) -> Plan:
         requires=requires.value if requires else "",
         licenses=list(licenses),
     )
-    text = modelfile.with_values([(origin, f"./{member}")])
-    warnings = [modelfile.warning(notice) for notice in sorted(notices)]
-    return Plan(path, text, {member: file}, licenses, manifest, warnings)
+    return Plan(
+        modelfile=path,
+        text=gathered.text(members),
+        models={members[part.weights.kind]: part.weights.blob for part in (gathered.model, *gathered.beside)},
+        advice=gathered.model.advice,
+        licenses=licenses,
+        manifest=manifest,
+        warnings=[modelfile.warning(notice) for notice in sorted(notices)],
+        remarks=[remark for _, found in gathered.found for remark in found.remarks],
+        base=next((found for command, found in gathered.found if command is origin and found.bundle), None),
+    )
 
 
 def _member_stem(name: str) -> str:
@@ -104,36 +123,27 @@ def _member_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
 
-def _only_from(modelfile: Modelfile) -> Command:
-    for command in modelfile.commands:
-        if command.name in _LATER:
-            raise modelfile.error(
-                command.place,
-                f"{command.name.upper()} is not supported yet by this version",
-                "leave the command out, or use a newer version of bundle",
-            )
-    first, *others = modelfile.all("from")
-    if others:
-        raise modelfile.error(
-            others[0].place,
-            "more than one FROM is not supported yet by this version",
-            "name one GGUF; a projector or an adapter cannot be added yet",
-        )
-    return first
+def _describe(part: Part, member: str) -> Model:
+    """What the manifest says of a projector or a draft model."""
+    blob = part.weights.blob
+    with blob.opened() as source:
+        header = gguf.read_header(source, blob.label)
+        gguf.check_complete(header)
+        return weights.describe(header, member, "projector" if part.weights.kind == "projector" else "draft")
+
+
+def _notices_of_sources(gathered: Gathered) -> list[Notice]:
+    """What the sources left out, and what goes into the bundle and is not used yet."""
+    found = [Notice(command.value_place, doubt) for command, each in gathered.found for doubt in each.doubts]
+    for part in gathered.beside:
+        word = "the projector" if part.weights.kind == "projector" else "the draft model"
+        told = f"{word} goes into the bundle, and this version's runtime does not use it yet"
+        found.append(Notice(part.command.value_place, told))
+    return found
 
 
 def _check_loadable(modelfile: Modelfile, origin: Command, header: gguf.Header) -> None:
     place, value = origin.value_place, clipped(origin.value)
-    kind = weights.kind(header)
-    parts = weights.split_count(header)
-    if parts > 1:
-        raise modelfile.error(
-            place,
-            f"{value} is one of {parts} parts of a model",
-            "merge them first: llama-gguf-split --merge FIRST MERGED",
-        )
-    if kind in ("adapter", "projector"):
-        raise modelfile.error(place, f"{value} holds no model: it is {_an(kind)}", "name the model's own GGUF")
     if not weights.architecture(header):
         raise modelfile.error(place, f"{value} does not say its architecture", "convert the model again")
     if not header.tensors:
@@ -172,7 +182,3 @@ def _context_notices(modelfile: Modelfile, trained: int) -> list[Notice]:
         text = f"num_ctx {int(asked[-1].value)} is more than the {trained} tokens that the model was trained for"
         return [Notice(asked[-1].value_place, text)]
     return []
-
-
-def _an(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bundler.build import bundles, resolve, template
+from bundler.build.gather import gather
+from bundler.build.progress import Progress, Silent
 from bundler.errors import BundleError
 from bundler.formats import gguf
 from bundler.formats.excerpt import clipped
 from bundler.formats.gguf import Header
 from bundler.formats.manifest import Template
-from bundler.formats.modelfile import Modelfile, ModelfileError, parse
+from bundler.formats.modelfile import Command, Modelfile, ModelfileError, parse
 from bundler.formats.source import FileSource
 from bundler.prompt import render
 from bundler.prompt.conversation import Conversation, Rendered
@@ -53,7 +55,7 @@ class Subject:
 
 
 @contextmanager
-def open_subject(path: Path) -> Iterator[Subject]:
+def open_subject(path: Path, progress: Progress | None = None) -> Iterator[Subject]:
     """Open a Modelfile, a folder with one, a GGUF or a bundle.
 
     Raises:
@@ -68,22 +70,24 @@ def open_subject(path: Path) -> Iterator[Subject]:
             yield subject
     else:
         place, modelfile = resolve.read_modelfile(path)
-        weights = resolve.weights_file(modelfile, modelfile.all("from")[0], place.parent)
-        with _opened(weights) as source:
-            yield _of_weights(modelfile, gguf.read_header(source, clipped(str(weights), 1000)))
+        gathered = gather(modelfile, place.parent, progress or Silent())
+        blob = gathered.model.weights.blob
+        with blob.opened() as source:
+            header = gguf.read_header(source, blob.label)
+            yield _of_weights(gathered.modelfile, gathered.origin, header)
 
 
 def _of_gguf(path: Path, header: Header) -> Subject:
     name = clipped(path.name, 255)
     modelfile = parse(f"FROM ./{name}".encode())
     try:
-        return _of_weights(modelfile, header)
+        return _of_weights(modelfile, modelfile.commands[0], header)
     except ModelfileError as error:
         raise BundleError(f"failed to choose a template: {error.cause}", error.hint) from error
 
 
-def _of_weights(modelfile: Modelfile, header: Header) -> Subject:
-    choice = template.choose(modelfile, modelfile.all("from")[0], header)
+def _of_weights(modelfile: Modelfile, origin: Command, header: Header) -> Subject:
+    choice = template.choose(modelfile, origin, header)
     system = modelfile.last("system")
     return Subject(
         template=choice.template,

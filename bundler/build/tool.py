@@ -29,8 +29,7 @@ Answer = TypeVar("Answer")
 def part_contents(pack: Pack) -> list[Content]:
     """The archive members of the pack's parts; a name carries the part's digest, as the launcher expects."""
     return [
-        Content(f"runtime/{pack.target}/{part.file}", path=pack.root / part.file)
-        for _, part in sorted(pack.parts.items())
+        Content(f"runtime/{pack.target}/{part.file}", pack.root / part.file) for _, part in sorted(pack.parts.items())
     ]
 
 

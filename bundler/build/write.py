@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
+from bundler.build import blob as blobs
+from bundler.build.blob import Blob
+from bundler.build.copying import append, hash_range
 from bundler.build.output import OutputFile, file_size_limit
 from bundler.build.progress import Progress, Stage
 from bundler.errors import BundleError
 from bundler.formats import manifest as manifests
 from bundler.formats.container import (
-    ALIGNMENT,
     MANIFEST,
     DosTime,
     Entry,
@@ -33,7 +35,6 @@ from bundler.formats.container import (
     trailer_head,
 )
 from bundler.formats.manifest import Manifest, Member, Model
-from bundler.formats.source import CHUNK
 
 PE_LIMIT = (1 << 32) - 1
 """Windows starts no executable of 4 GiB or more."""
@@ -41,16 +42,20 @@ PE_LIMIT = (1 << 32) - 1
 
 @dataclass(frozen=True)
 class Content:
-    """A member's name and where its bytes come from: `data`, or the whole file at `path`."""
+    """A member's name and its bytes; `aligned` puts them where they can be mapped."""
 
     name: str
-    data: bytes = b""
-    path: Path | None = None
+    data: bytes | Path | Blob
     aligned: bool = False
 
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path else len(self.data)
+    @cached_property
+    def blob(self) -> Blob:
+        """The bytes.
+
+        Raises:
+            BundleError: their file cannot be read.
+        """
+        return blobs.of(self.data, self.name)
 
 
 @dataclass(frozen=True)
@@ -68,30 +73,33 @@ class Written:
 
 def write_bundle(
     destination: Path,
-    launcher: Path,
+    launcher: Path | Blob,
     members: Sequence[Content],
-    models: dict[str, Path],
+    models: Mapping[str, Path | Blob],
     manifest: Manifest,
     progress: Progress,
     *,
     external_weights: bool = False,
+    base: bytes = b"",
 ) -> Written:
     """Write `destination` and, where one file cannot hold everything, the weights beside it.
 
-    `models` gives the file of every `manifest.models` member. The manifest's digests, sizes and places are filled in
-    here.
+    `models` gives the bytes of every `manifest.models` member. The manifest's digests, sizes and places are filled in
+    here; keys of the manifest `base` that are not known here are kept.
 
     Raises:
         BundleError: the output cannot be written, or a source changed while it was read; nothing is left behind.
     """
     stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH", ""))
-    sizes = {name: path.stat().st_size for name, path in models.items()}
-    fixed = launcher.stat().st_size + sum(member.size for member in members)
-    external = external_weights or _must_split(destination, manifest, fixed, sum(sizes.values()))
-    _check_space(destination, fixed + sum(sizes.values()))
-    inside = {} if external else models
-    beside = models if external else {}
-    total = fixed + sum(sizes.values())
+    program = blobs.of(launcher)
+    weighty = {name: blobs.of(model) for name, model in models.items()}
+    fixed = program.size + sum(member.blob.size for member in members)
+    weights = sum(blob.size for blob in weighty.values())
+    external = external_weights or _must_split(destination, manifest, fixed, weights)
+    total = fixed + weights
+    _check_space(destination, total)
+    inside = {} if external else weighty
+    beside = weighty if external else {}
     with (
         progress.stage(f"Writing {destination.name}", total) as stage,
         ThreadPoolExecutor(2) as pool,
@@ -100,13 +108,13 @@ def write_bundle(
         sidecars, renamed = _write_sidecars(destination, beside, manifest, stage, pool, outputs)
         output = outputs.enter_context(OutputFile(destination))
         writing = _Writing(output, stamp, stage, pool)
-        writing.launcher(launcher)
+        writing.launcher(program)
         for member in members:
             writing.member(member)
-        for name, path in inside.items():
-            writing.member(Content(name, path=path, aligned=True))
+        for name, blob in inside.items():
+            writing.member(Content(name, blob, aligned=True))
         final = _complete(renamed, writing)
-        digest = writing.finish(manifests.encode(final))
+        digest = writing.finish(manifests.encode(final, base))
         for sidecar in sidecars:
             sidecar.commit(executable=False)
         output.commit(executable=True)
@@ -127,23 +135,17 @@ class _Writing:
         self.members: dict[str, Member] = {}
         self.shared = 0
 
-    def launcher(self, path: Path) -> None:
-        data = path.read_bytes()
-        self._output.write(data)
-        self._outside.update(data)
-        self._stage.advance(len(data))
+    def launcher(self, blob: Blob) -> None:
+        append(blob, self._output, self._stage, self._pool)
+        hash_range(self._outside, self._output.descriptor, 0, blob.size)
 
     def member(self, content: Content) -> Member:
-        entry = place(self._output.position, content.name, content.size, aligned=content.aligned)
+        entry = place(self._output.position, content.name, content.blob.size, aligned=content.aligned)
         padding = bytes(entry.header_offset - self._output.position)
         self._output.write(padding)
         self._output.write(local_header(entry, self._stamp))
-        if content.path:
-            sha256, crc = self._copy(content.path, entry)
-        else:
-            self._output.write(content.data)
-            self._stage.advance(len(content.data))
-            sha256, crc = hashlib.sha256(content.data).hexdigest(), zlib.crc32(content.data)
+        sha256, crc, shared = append(content.blob, self._output, self._stage, self._pool)
+        self.shared += shared
         entry = Entry(entry.name, entry.header_offset, entry.offset, entry.size, crc)
         header = local_header(entry, self._stamp)
         self._output.patch(entry.header_offset, header)
@@ -155,7 +157,7 @@ class _Writing:
 
     def finish(self, manifest: bytes) -> str:
         """Append the manifest, the directory and the trailer; the manifest's digest."""
-        digest = self.member(Content(MANIFEST, manifest)).sha256
+        digest = self.member(Content(MANIFEST, Blob((manifest,), MANIFEST))).sha256
         tail = directory(self.entries, self._output.position, self._stamp) + trailer_head(digest)
         self._outside.update(tail)
         self._output.write(tail + self._outside.hexdigest().encode())
@@ -165,53 +167,10 @@ class _Writing:
         """Digest of the first `length` bytes of a member already written."""
         return _head_digest(self._output.descriptor, self.members[member].offset, length)
 
-    def _copy(self, path: Path, entry: Entry) -> tuple[str, int]:
-        with path.open("rb", buffering=0) as source:
-            shared = entry.offset % ALIGNMENT == 0 and self._output.share(source.fileno(), entry.size)
-            self.shared += entry.size if shared else 0
-            return copy_hashed(
-                source.fileno(), None if shared else self._output, entry.size, path, self._stage, self._pool
-            )
-
-
-def copy_hashed(
-    source: int, output: OutputFile | None, size: int, path: Path, stage: Stage, pool: ThreadPoolExecutor
-) -> tuple[str, int]:
-    """SHA-256 and CRC-32 of `size` bytes from `source`, computed while they are appended to `output`, if any."""
-    digest = hashlib.sha256()
-    crc = 0
-    left = size
-    while left:
-        chunk = _read(source, min(CHUNK, left), path)
-        if not chunk:
-            break
-        hashing = pool.submit(digest.update, chunk)
-        summing = pool.submit(zlib.crc32, chunk, crc)
-        try:
-            if output:
-                output.write(chunk)
-        finally:
-            hashing.result()
-            crc = summing.result()
-        left -= len(chunk)
-        stage.advance(len(chunk))
-    if left or _read(source, 1, path):
-        raise BundleError(
-            f"failed to read {path}: it changed while it was read", "build again when nothing writes to it"
-        )
-    return digest.hexdigest(), crc
-
-
-def _read(source: int, length: int, path: Path) -> bytes:
-    try:
-        return os.read(source, length)
-    except OSError as cause:
-        raise BundleError(f"failed to read {path}: {cause.strerror}", "check the disk that it lies on") from cause
-
 
 def _write_sidecars(
     destination: Path,
-    models: dict[str, Path],
+    models: Mapping[str, Blob],
     manifest: Manifest,
     stage: Stage,
     pool: ThreadPoolExecutor,
@@ -227,8 +186,8 @@ def _write_sidecars(
         if model.member not in models:
             entries.append(model)
             continue
-        path = models[model.member]
-        size = path.stat().st_size
+        blob = models[model.member]
+        size = blob.size
         limit = file_size_limit(destination.parent)
         if limit is not None and size > limit:
             raise BundleError(
@@ -239,9 +198,7 @@ def _write_sidecars(
         output = outputs.enter_context(
             OutputFile(destination.with_name(f"{destination.stem}.weights-{len(made)}.gguf"))
         )
-        with path.open("rb", buffering=0) as source:
-            shared = output.share(source.fileno(), size)
-            sha256, _ = copy_hashed(source.fileno(), None if shared else output, size, path, stage, pool)
+        sha256, _, _ = append(blob, output, stage, pool)
         header = _head_digest(output.descriptor, 0, model.header_size)
         output.destination = destination.with_name(_sidecar_name(destination.stem, sha256))
         made.append(output)
@@ -276,16 +233,8 @@ def _complete(manifest: Manifest, writing: _Writing) -> Manifest:
 
 
 def _head_digest(descriptor: int, offset: int, length: int) -> str:
-    position = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, offset, os.SEEK_SET)
     digest = hashlib.sha256()
-    while length:
-        chunk = os.read(descriptor, min(CHUNK, length))
-        if not chunk:
-            break
-        digest.update(chunk)
-        length -= len(chunk)
-    os.lseek(descriptor, position, os.SEEK_SET)
+    hash_range(digest, descriptor, offset, length)
     return digest.hexdigest()
 
 
@@ -325,4 +274,4 @@ def _shares_blocks(destination: Path) -> bool:
     """Whether the destination's filesystem can make two files share blocks; tried, because nothing tells."""
     with OutputFile(destination) as first, OutputFile(destination.with_name(destination.name + ".2")) as second:
         first.write(bytes(4096))
-        return second.share(first.descriptor, 4096)
+        return second.share(first.descriptor, 4096) > 0

@@ -45,6 +45,10 @@ _MAX_SIGNATURE = 64 << 20
 _MAX_DIRECTORY = 64 << 20
 
 
+class NoBundleError(BundleError):
+    """The bytes do not end as a bundle does."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One member as the directory describes it; `offset` is the first byte of its data."""
@@ -187,7 +191,8 @@ def read_archive(source: Source) -> Archive:
     """Find and read the archive of a bundle from the end of its file.
 
     Raises:
-        BundleError: there is no bundle in the file, or it is cut short or damaged.
+        NoBundleError: there is no bundle in the file, or its end was cut off.
+        BundleError: it is damaged.
     """
     end_offset, trailer = _find_end(source)
     count, size, start = _end_records(source, end_offset)
@@ -231,7 +236,7 @@ def _find_end(source: Source) -> tuple[int, tuple[str, str]]:
             at = data.rfind(_TRAILER_START, 0, at)
         upper = lower
         window = 1 << 20
-    raise BundleError(
+    raise NoBundleError(
         "failed to find a bundle in the file: its end is not there",
         "the file is no bundle, or was cut short while it was copied; compare its size with the original's",
     )
@@ -306,7 +311,7 @@ def _read_directory(data: bytes, count: int, start: int) -> list[Entry]:
         header_offset = wide[2] if header_offset == _MAX32 else header_offset
         if method != 0 or size != packed:
             raise _damaged(f"member {name} is compressed, which bundles never do")
-        if name in names or not _safe(name):
+        if name in names or not is_safe_name(name):
             raise _damaged(f"member name {name!r} is not allowed")
         names.add(name)
         entries.append(Entry(name, header_offset, 0, size, crc))
@@ -340,7 +345,7 @@ def _locate(source: Source, entry: Entry) -> Entry:
     return Entry(entry.name, entry.header_offset, offset, entry.size, entry.crc32)
 
 
-def _safe(name: str) -> bool:
+def is_safe_name(name: str) -> bool:
     """A relative path with forward slashes that stays inside the folder it is extracted to, on every system."""
     if not name or name.startswith("/") or "\\" in name or ":" in name or any(ord(char) < 32 for char in name):
         return False

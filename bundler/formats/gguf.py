@@ -85,8 +85,11 @@ _Value = Scalar | _Text | _Array
 class Header:
     """The header of one GGUF. Strings are read from the source when asked for: it has to stay open as long."""
 
-    def __init__(self, source: GgufBytes, version: int, fields: dict[str, _Value]) -> None:
+    def __init__(
+        self, source: GgufBytes, version: int, fields: dict[str, _Value], places: dict[str, tuple[int, int]]
+    ) -> None:
         self._source = source
+        self._places = places
         self.version = version
         self.fields = fields
         self.alignment = self._alignment()
@@ -180,6 +183,15 @@ class Header:
         kind = struct.Struct(f"<{value.length}{_SCALARS[value.type].format[-1]}")
         return kind.unpack(self._source.read(value.offset, kind.size))
 
+    def raw(self, key: str) -> bytes:
+        """The metadata key and its value as they lie in the file.
+
+        Raises:
+            KeyError: there is no such key.
+        """
+        start, end = self._places[key]
+        return self._source.read(start, end - start)
+
     def without_tensors(self) -> Iterator[bytes]:
         """The bytes of a GGUF that has this one's metadata and no tensor, in pieces."""
         yield self._source.read(0, 8) + bytes(8) + self._source.read(16, 8)
@@ -210,10 +222,10 @@ def read_header(source: Source, label: str, offset: int = 0, size: int | None = 
         cursor.source.fail(f"it claims {tensor_count} tensors, more than {MAX_TENSORS}", 8)
     if key_count > MAX_KEYS:
         cursor.source.fail(f"it claims {key_count} metadata keys, more than {MAX_KEYS}", 16)
-    header = Header(cursor.source, version, _read_fields(cursor, key_count))
+    header = Header(cursor.source, version, *_read_fields(cursor, key_count))
     header.fields_end = cursor.at
     header.tensors = _read_tensors(cursor, tensor_count, header.alignment)
-    header.data_offset = _padded(cursor.at, header.alignment) if tensor_count else cursor.at
+    header.data_offset = padded(cursor.at, header.alignment) if tensor_count else cursor.at
     return header
 
 
@@ -246,8 +258,10 @@ def _read_version(cursor: Cursor) -> int:
     return version
 
 
-def _read_fields(cursor: Cursor, count: int) -> dict[str, _Value]:
+def _read_fields(cursor: Cursor, count: int) -> tuple[dict[str, _Value], dict[str, tuple[int, int]]]:
+    """The values by key, and from where to where each key lies with its value."""
     fields: dict[str, _Value] = {}
+    places: dict[str, tuple[int, int]] = {}
     strings = 0
     for index in range(count):
         start = cursor.at
@@ -255,11 +269,12 @@ def _read_fields(cursor: Cursor, count: int) -> dict[str, _Value]:
         if not key or key in fields:
             cursor.source.fail(f"metadata key {index} is {f'{key!r} a second time' if key else 'empty'}", start)
         value = fields[key] = _read_value(cursor, key)
+        places[key] = start, cursor.at
         if isinstance(value, _Array) and value.type == _STRING:
             strings += value.length
             if strings > MAX_ARRAY_STRINGS:
                 cursor.source.fail(f"its arrays hold more than {MAX_ARRAY_STRINGS} strings", start)
-    return fields
+    return fields, places
 
 
 def _read_value(cursor: Cursor, key: str) -> _Value:
@@ -307,7 +322,7 @@ def _read_tensors(cursor: Cursor, count: int, alignment: int) -> tuple[Tensor, .
             cursor.source.fail(f"tensor {tensor.name!r} claims to start at {tensor.offset}, not at {position}", start)
         names.add(tensor.name)
         tensors.append(tensor)
-        position += _padded(tensor.size, alignment)
+        position += padded(tensor.size, alignment)
     return tuple(tensors)
 
 
@@ -332,7 +347,8 @@ def _read_tensor(cursor: Cursor, index: int) -> Tensor:
     return Tensor(name, shape, kind, cursor.number(U64, name), elements // block * block_bytes)
 
 
-def _padded(size: int, alignment: int) -> int:
+def padded(size: int, alignment: int) -> int:
+    """`size` rounded up to a multiple of `alignment`."""
     return (size + alignment - 1) // alignment * alignment
 
 

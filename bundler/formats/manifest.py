@@ -1,8 +1,8 @@
 """The manifest, `bundle.json`: everything that build knows and the runtime needs.
 
 The one value that passes between the two sides: `bundler.build` writes it, `bundler.runtime` reads it. Plain data;
-knows nothing of files. Unknown keys of a same-format manifest are ignored here; whoever bases a new bundle on an old
-one keeps them by working on the JSON itself.
+knows nothing of files. Unknown keys of a same-format manifest are ignored when it is read, and kept where a bundle
+becomes the base of another.
 """
 
 from __future__ import annotations
@@ -141,9 +141,38 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return next((model for model in self.models if model.role == role), None)
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The manifest as indented JSON, the same bytes for the same value."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
+def encode(manifest: Manifest, base: bytes = b"") -> bytes:
+    """The manifest as indented JSON, the same bytes for the same value.
+
+    `base` is the JSON of the manifest that this one comes from: its keys that are not known here are kept, those of
+    weights where the weights are the same.
+    """
+    data = msgspec.json.encode(manifest, order="deterministic")
+    if base and (unknown := _unknown(msgspec.json.decode(base), manifest)):
+        data = msgspec.json.encode(_merged(msgspec.json.decode(data), unknown), order="deterministic")
+    return msgspec.json.format(data, indent=1) + b"\n"
+
+
+def _unknown(base: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says that this program does not understand; weights by their digest."""
+    known = {model.sha256 for model in manifest.models}
+    found = {key: value for key, value in base.items() if key not in Manifest.__struct_fields__}
+    models = {
+        model["sha256"]: own
+        for model in base.get("models", [])
+        if model["sha256"] in known
+        and (own := {key: value for key, value in model.items() if key not in Model.__struct_fields__})
+    }
+    return {**found, **({"models": models} if models else {})}
+
+
+def _merged(manifest: dict[str, Any], unknown: dict[str, Any]) -> dict[str, Any]:
+    models = unknown.get("models", {})
+    return {
+        **{key: value for key, value in unknown.items() if key != "models"},
+        **manifest,
+        "models": [{**models.get(model["sha256"], {}), **model} for model in manifest["models"]],
+    }
 
 
 def decode(data: bytes) -> Manifest:

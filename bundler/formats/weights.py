@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from bundler.formats.gguf import TENSOR_TYPES, Header
-from bundler.formats.manifest import Model, ParameterValue, Template
+from bundler.formats.manifest import Model, ParameterValue, Role, Template
 
 _TOKENS = "tokenizer.ggml.tokens"
 _TEMPLATE = "tokenizer.chat_template"
@@ -180,10 +180,13 @@ def _special(header: Header, key: str, sentencepiece_default: int) -> int | None
     return said
 
 
-def describe(header: Header, member: str) -> Model:
-    """What the manifest says of a model; its digests are for whoever writes the bundle."""
+def describe(header: Header, member: str, role: Role | None = None) -> Model:
+    """What the manifest says of a model; its digests are for whoever writes the bundle.
+
+    Without a `role` it is what the model does: chat, or embeddings.
+    """
     return Model(
-        role="embedding" if embeds(header) else "chat",
+        role=role or ("embedding" if embeds(header) else "chat"),
         member=member,
         size=header.size,
         sha256="",

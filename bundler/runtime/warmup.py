@@ -20,6 +20,7 @@ from bundler.formats import manifest as manifests
 from bundler.formats.manifest import Manifest
 from bundler.formats.source import FileSource, chunks
 from bundler.runtime import libraries, machine
+from bundler.runtime.engine.interface import WeightsRange
 from bundler.runtime.engine.sequence import CHUNK
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.context import Batch, Context
@@ -48,11 +49,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("weights", type=Path)
     parser.add_argument("state", type=Path)
     parser.add_argument("llama_cpp")
+    parser.add_argument("--offset", type=int, default=0)
+    parser.add_argument("--size", type=int)
     options = parser.parse_args(arguments)
     try:
         manifest = manifests.decode(sys.stdin.buffer.read())
         with options.weights.open("rb") as file:
-            warmed, state = warm_up(manifest, file.fileno(), options.llama_cpp)
+            size = os.fstat(file.fileno()).st_size - options.offset if options.size is None else options.size
+            weights = WeightsRange(descriptor=file.fileno(), offset=options.offset, size=size)
+            warmed, state = warm_up(manifest, weights, options.llama_cpp)
         options.state.write_bytes(state)
     except BundleError as error:
         print(error.render(), file=sys.stderr)
@@ -64,8 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed, bytes | bytearray]:
-    """Evaluate the beginning of every chat with the weights of an open GGUF, as the first request would.
+def warm_up(manifest: Manifest, weights: WeightsRange, llama_cpp: str) -> tuple[Warmed, bytes | bytearray]:
+    """Evaluate the beginning of every chat with the weights of a GGUF, as the first request would.
 
     Raises:
         BundleError: there is no such beginning, or the model cannot be loaded.
@@ -73,7 +78,7 @@ def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed
     folder = libraries.folder(os.environ)
     library = llama_library.load(folder)
     library.load_backend(libraries.cpu_variants(folder)[choose_variant(os.environ).chosen])
-    model = Model(library, descriptor, 0)
+    model = Model(library, weights.descriptor, weights.offset)
     if model.encodes:
         raise BundleError(
             "failed to compute the prompt: the encoder of this model reads a prompt as a whole", "leave out --warm"
@@ -89,7 +94,7 @@ def warm_up(manifest: Manifest, descriptor: int, llama_cpp: str) -> tuple[Warmed
     warmed = Warmed(
         tokens=tokens,
         exact=len(tokens) // CHUNK * CHUNK,
-        guard=guard(_digest(descriptor), llama_cpp),
+        guard=guard(_digest(weights), llama_cpp),
         seconds=time.monotonic() - began,
     )
     model.close()
@@ -122,8 +127,8 @@ def evaluate(model: Model, tokens: list[int], *, threads: int) -> tuple[list[int
     return tokens, state
 
 
-def _digest(descriptor: int) -> str:
-    source, digest = FileSource(descriptor), hashlib.sha256()
-    for chunk in chunks(source, 0, source.size):
+def _digest(weights: WeightsRange) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks(FileSource(weights.descriptor), weights.offset, weights.size):
         digest.update(chunk)
     return digest.hexdigest()

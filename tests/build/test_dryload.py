@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from bundler.build import dryload
+from bundler.build.blob import Blob
 from bundler.build.progress import Silent
 from bundler.errors import BundleError
 from tests.build.test_packs import bring, edited, make_pack
+from tests.formats import ggufs
+
+MODEL = ggufs.build({"general.architecture": "llama"})
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +31,7 @@ def check(tmp_path: Path, launcher: str) -> None:
             sha256=hashlib.sha256(content).hexdigest(), size=len(content)
         ),
     )
-    dryload.check_model(bring(tmp_path, files), tmp_path / "m.gguf", Silent(), chats=True)
+    dryload.check_model(bring(tmp_path, files), Blob((MODEL,), "m.gguf"), Silent(), chats=True)
 
 
 def test_a_model_that_llama_cpp_knows(tmp_path: Path) -> None:

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build.resolve import check_drafts, read_modelfile, weights_file
+from bundler.build.progress import Silent
+from bundler.build.resolve import check_drafts, read_modelfile
+from bundler.build.sources import registry
 from bundler.errors import BundleError
 from bundler.formats.modelfile import ModelfileError
+from tests.formats import ggufs
+
+MODEL = ggufs.build({"general.architecture": "llama"})
 
 
 @pytest.fixture
@@ -26,7 +31,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def resolve(folder: Path, value: str) -> Path:
     (folder / "Modelfile").write_text(f"FROM {value}\n", encoding="utf-8")
     path, modelfile = read_modelfile(folder)
-    return weights_file(modelfile, modelfile.commands[0], path.parent)
+    found = registry.resolve(modelfile, modelfile.commands[0], path.parent, Silent())
+    (file,) = found.weights[0].blob.files
+    return file
 
 
 def fails(folder: Path, value: str) -> ModelfileError:
@@ -42,9 +49,9 @@ def cause(error: ModelfileError) -> str:
 
 
 def test_paths_are_relative_to_the_modelfile(folder: Path) -> None:
-    (folder / "m.gguf").write_bytes(b"GGUF")
+    (folder / "m.gguf").write_bytes(MODEL)
     (folder / "sub").mkdir()
-    (folder / "sub" / "m.gguf").write_bytes(b"GGUF")
+    (folder / "sub" / "m.gguf").write_bytes(MODEL)
     assert resolve(folder, "m.gguf").samefile(folder / "m.gguf")
     assert resolve(folder, "./m.gguf").samefile(folder / "m.gguf")
     assert resolve(folder, '"sub/m.gguf"').samefile(folder / "sub" / "m.gguf")
@@ -52,13 +59,13 @@ def test_paths_are_relative_to_the_modelfile(folder: Path) -> None:
 
 def test_absolute_paths_and_home(folder: Path) -> None:
     model = folder.parent / "home" / "m.gguf"
-    model.write_bytes(b"GGUF")
+    model.write_bytes(MODEL)
     assert resolve(folder, str(model)) == model
     assert resolve(folder, "~/m.gguf") == model
 
 
 def test_a_file_may_look_like_a_model_name(folder: Path) -> None:
-    (folder / "llama3.2").write_bytes(b"GGUF")
+    (folder / "llama3.2").write_bytes(MODEL)
     assert resolve(folder, "llama3.2").samefile(folder / "llama3.2")
 
 
@@ -81,7 +88,7 @@ def test_no_modelfile(folder: Path) -> None:
 
 
 def test_a_model_instead_of_a_modelfile(folder: Path) -> None:
-    (folder / "m.gguf").write_bytes(b"GGUF")
+    (folder / "m.gguf").write_bytes(MODEL)
     with pytest.raises(BundleError) as caught:
         read_modelfile(folder / "m.gguf")
     assert caught.value.message == f"failed to read Modelfile {folder / 'm.gguf'}: it is a GGUF model"
@@ -105,7 +112,7 @@ def test_a_modelfile_that_may_not_be_read(folder: Path) -> None:
 
 
 def test_a_missing_file_names_the_nearest(folder: Path) -> None:
-    (folder / "tiny-model.gguf").write_bytes(b"GGUF")
+    (folder / "tiny-model.gguf").write_bytes(MODEL)
     error = fails(folder, "./tiny-modle.gguf")
     assert cause(error) == f"there is no file {folder / 'tiny-modle.gguf'}"
     assert error.hint == "did you mean tiny-model.gguf?"
@@ -113,22 +120,24 @@ def test_a_missing_file_names_the_nearest(folder: Path) -> None:
     assert fails(folder, "./nowhere/m.gguf").hint == f"there is no folder {folder / 'nowhere'} either"
 
 
-@pytest.mark.parametrize("name", ["llama3.2", "llama3.2:1b", "hf.co/user/model:Q4_K_M", "library/llama3"])
-def test_model_names_are_not_supported(folder: Path, name: str) -> None:
-    error = fails(folder, name)
-    assert cause(error) == f"there is no file {name}, and model names are not supported yet"
+@pytest.mark.parametrize("name", ["llama3.2", "llama3.2:1b", "library/llama3"])
+def test_a_name_that_is_neither_file_nor_model(folder: Path, name: str) -> None:
+    store = folder.parent / "home" / ".ollama" / "models"
+    assert (
+        cause(fails(folder, name)) == f"there is no file {name}, and no model of this name in the Ollama store {store}"
+    )
 
 
 def test_dots_take_away_the_name_before_them_link_or_not(folder: Path) -> None:
     (folder / "link").symlink_to(folder.parent / "elsewhere")
-    (folder / "m.gguf").write_bytes(b"GGUF")
+    (folder / "m.gguf").write_bytes(MODEL)
     assert resolve(folder, "link/../m.gguf") == folder / "m.gguf"
 
 
 def test_a_folder_stands_for_its_only_gguf(folder: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "config.json").write_text("{}")
-    (folder / "sub" / "m.GGUF").write_bytes(b"GGUF")
+    (folder / "sub" / "m.GGUF").write_bytes(MODEL)
     (folder / "sub" / "z.bin").write_bytes(b"other")
     assert resolve(folder, "sub") == folder / "sub" / "m.GGUF"
     assert resolve(folder, "./sub/") == folder / "sub" / "m.GGUF"
@@ -144,7 +153,7 @@ def test_a_folder_stands_for_its_only_gguf(folder: Path) -> None:
     [
         ([], "sub is a folder without weights", "give a path to a .gguf"),
         (["tokenizer.model", "x.safetensors"], "sub is a folder without weights", "give a path to a .gguf"),
-        (["b.gguf", "a.gguf"], "sub is a folder with 2 files *.gguf", "name one of them: a.gguf, b.gguf"),
+        (["b.gguf", "a.gguf"], "sub is a folder with 2 models (*.gguf)", "name one of them: a.gguf, b.gguf"),
         (
             ["model-00001-of-00002.safetensors", "pytorch_model.bin"],
             "sub is a folder with weights in another format (model*.safetensors)",
@@ -160,7 +169,7 @@ def test_a_folder_stands_for_its_only_gguf(folder: Path) -> None:
 def test_a_folder_that_is_no_gguf(folder: Path, names: list[str], said: str, hint: str) -> None:
     (folder / "sub").mkdir()
     for name in names:
-        (folder / "sub" / name).write_bytes(b"GGUF")
+        (folder / "sub" / name).write_bytes(MODEL)
     error = fails(folder, "sub")
     assert (cause(error), error.hint) == (said, hint)
 
@@ -168,14 +177,14 @@ def test_a_folder_that_is_no_gguf(folder: Path, names: list[str], said: str, hin
 def test_a_link_out_of_a_folder_is_refused(folder: Path) -> None:
     (folder / "sub").mkdir()
     target = folder.parent / "elsewhere" / "m.gguf"
-    target.write_bytes(b"GGUF")
+    target.write_bytes(MODEL)
     (folder / "sub" / "m.gguf").symlink_to(target)
     error = fails(folder, "sub")
     assert cause(error) == "m.gguf in sub is a link that leads out of the folder"
     assert error.hint == f"name the file itself: FROM {os.path.realpath(target)}"
     assert resolve(folder, "sub/m.gguf") == folder / "sub" / "m.gguf"
     (folder / "sub" / "m.gguf").unlink()
-    (folder / "sub" / "real").write_bytes(b"GGUF")
+    (folder / "sub" / "real").write_bytes(MODEL)
     (folder / "sub" / "m.gguf").symlink_to("real")
     (folder / "also").symlink_to("sub")
     assert resolve(folder, "also") == folder / "also" / "m.gguf"
@@ -183,7 +192,7 @@ def test_a_link_out_of_a_folder_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("draft", ["./m.gguf", "link.gguf", "sub/../m.gguf"])
 def test_a_draft_of_the_model_itself(folder: Path, draft: str) -> None:
-    (folder / "m.gguf").write_bytes(b"GGUF")
+    (folder / "m.gguf").write_bytes(MODEL)
     (folder / "link.gguf").symlink_to("m.gguf")
     (folder / "Modelfile").write_text(f"FROM m.gguf\nDRAFT other.gguf\nDRAFT {draft}\n")
     path, modelfile = read_modelfile(folder)

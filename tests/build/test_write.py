@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build import output, write
+from bundler.build import blob, output, write
+from bundler.build.copying import append
+from bundler.build.output import OutputFile
 from bundler.build.progress import Silent
 from bundler.build.write import Content, Written, write_bundle
 from bundler.errors import BundleError
@@ -102,14 +104,14 @@ def test_a_time_stamp_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_source_that_cannot_be_read(tmp_path: Path) -> None:
     """A folder opens like a file, and says at the first read that it is none: so does a disk that fails."""
     (tmp_path / "weights").mkdir()
-    descriptor = os.open(tmp_path / "weights", os.O_RDONLY)
+    weights = blob.part(tmp_path / "weights", 0, 10, "weights")
     with (
         ThreadPoolExecutor(2) as pool,
         Silent().stage("") as stage,
-        pytest.raises(BundleError, match=r"^failed to read .*weights: "),
+        OutputFile(tmp_path / "out") as output,
+        pytest.raises(BundleError, match=r"^failed to read .*weights: Is a directory"),
     ):
-        write.copy_hashed(descriptor, None, 10, tmp_path / "weights", stage, pool)
-    os.close(descriptor)
+        append(weights, output, stage, pool)
 
 
 def test_windows_starts_no_file_over_four_gibibytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

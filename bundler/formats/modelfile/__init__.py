@@ -4,6 +4,7 @@ The grammar and its oddities are Ollama's (parser/parser.go); `parse` says where
 of what a command leads to.
 """
 
+from bundler.formats.modelfile.inherit import inherit, inherited_text
 from bundler.formats.modelfile.parse import parse
 from bundler.formats.modelfile.values import (
     COMMANDS,
@@ -14,6 +15,7 @@ from bundler.formats.modelfile.values import (
     ModelfileError,
     Notice,
     Place,
+    kept,
 )
 from bundler.formats.modelfile.write import write
 
@@ -26,6 +28,9 @@ __all__ = [
     "ModelfileError",
     "Notice",
     "Place",
+    "inherit",
+    "inherited_text",
+    "kept",
     "parse",
     "write",
 ]

@@ -70,6 +70,8 @@ class Command:
     """Of the key; of the value where there is no key."""
     value_place: Place
     span: tuple[int, int]
+    inherited: bool = False
+    """Whether a FROM brings it; its places and its span are then those of that FROM's value."""
 
     @property
     def instruction(self) -> Instruction:
@@ -122,6 +124,8 @@ class Modelfile:
 
     def place_within(self, command: Command, offset: int) -> Place:
         """Where the character at `offset` of a command's value stands; its end for offsets beyond the value."""
+        if command.inherited:
+            return command.value_place
         start, end = command.span
         kept = [at for at in range(start, end) if is_kept(self.text[at]) or self.text[at] in NEWLINES]
         raw = "".join(self.text[at] for at in kept)
@@ -158,3 +162,8 @@ def is_kept(char: str) -> bool:
     Characters that are newer than this Python's Unicode tables are kept too.
     """
     return char.isprintable() or char == "\t" or unicodedata.category(char) == "Cn"
+
+
+def kept(text: str) -> str:
+    """The text without what a Modelfile leaves out of its values."""
+    return "".join(char for char in text if is_kept(char) or char in NEWLINES)
