@@ -1,6 +1,8 @@
 """Where weights come from: the text of a FROM, an ADAPTER or a DRAFT, and what it leads to.
 
-A path that exists is read, as what its content says; any other name is looked up in the local Ollama store.
+The spelling decides, in this order: an address (`hf.co/…`, `hf://…`, `https://…`) is downloaded; a path that exists is
+read, as what its content says; a name is looked up in the local Ollama store. Nothing is ever downloaded for any other
+spelling.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from bundler.build import bundles
 from bundler.build.progress import Progress
-from bundler.build.sources import bundlefile, folders, ggufs, llamafile, ollama, paths
+from bundler.build.sources import bundlefile, folders, ggufs, llamafile, ollama, paths, remote
 from bundler.build.sources.found import Found, SourceError
 from bundler.formats.excerpt import clipped, nearest
 from bundler.formats.modelfile import Command, Modelfile
@@ -37,6 +39,8 @@ def find(text: str, folder: Path, progress: Progress) -> Found:
     """
     path = paths.expand(text, folder)
     try:
+        if remote.is_spelled(text, path):
+            return remote.find(text, progress)
         if path.is_dir():
             return folders.find(path, clipped(text), progress)
         if path.exists():
