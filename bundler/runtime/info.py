@@ -30,6 +30,9 @@ from bundler.runtime.weights import load_mode
 
 _ORIGINS = {"modelfile": "Modelfile", "gguf": "GGUF", "template": "template", "default": "default"}
 _WIDTH = 100
+_UNUSED = ("projector", "draft")
+"""Roles of weights that this version of the runtime does nothing with."""
+_NOT_USED = "in the file, and not used by this version"
 _UNBROKEN = "\xa0"
 """Keeps a setting and its value on one line."""
 
@@ -70,6 +73,7 @@ def _facts(
         "target": environment.get("BUNDLE_TARGET") or ", ".join(manifest.runtime) or "checkout",
         "runtime": manifest.runtime,
         "model": model,
+        "unused": [other for other in manifest.models if other is not model and other.role in _UNUSED],
         "template": manifest.template,
         "system": manifest.system,
         "messages": manifest.messages,
@@ -187,6 +191,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("manifest", f"sha256:{facts['manifest_sha256']}, made with bundle {facts['built_by']}"),
         ("target", facts["target"]),
         ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
+        *((other.role, f"{other.member or other.sidecar}: {_NOT_USED}") for other in facts["unused"]),
         ("template", f"{template.kind}: {template.reason}" if template else "none"),
         ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
         ("parameters", _parameters(facts) or "none of its own"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bundler.build.blob import Blob
 from bundler.build.progress import Silent
 from bundler.build.write import Content, write_bundle
 from bundler.formats import gguf
@@ -17,9 +18,11 @@ from tests.models import CHATML, write_chain
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 """What the model answers to any chat."""
 
+EYES = Model(role="projector", member="projectors/eyes.gguf", size=0, sha256="", architecture="clip")
 
-def write_alphabet(folder: Path, *, external: bool = False) -> Path:
-    """A bundle named `alphabet` whose model recites the alphabet."""
+
+def write_alphabet(folder: Path, *, external: bool = False, projector: bytes = b"") -> Path:
+    """A bundle named `alphabet` whose model recites the alphabet, where asked for with a projector beside it."""
     weights = write_chain(folder / "chain.gguf", ALPHABET)
     launcher = folder / "launcher"
     launcher.write_bytes(b"\x7fELF no launcher")
@@ -40,7 +43,8 @@ def write_alphabet(folder: Path, *, external: bool = False) -> Path:
                 parameters=564160,
                 context_length=2048,
                 header_size=header.data_offset,
-            )
+            ),
+            *([EYES] if projector else []),
         ],
         template=Template(
             kind="jinja", text=CHATML, source="gguf", reason="the model brings its own", stops=["<|im_end|>"]
@@ -53,7 +57,7 @@ def write_alphabet(folder: Path, *, external: bool = False) -> Path:
         folder / "alphabet.exe",
         launcher,
         [Content("LICENSES/model.txt", b"Do what you want.\n"), Content("LICENSES/llama.cpp.txt", b"MIT License\n")],
-        {"models/alphabet.gguf": weights},
+        {"models/alphabet.gguf": weights, **({EYES.member: Blob((projector,), EYES.member)} if projector else {})},
         manifest,
         Silent(),
         external_weights=external,

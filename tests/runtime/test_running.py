@@ -80,6 +80,14 @@ def test_damage_in_the_header_of_the_weights_is_one_clear_error(bundle: Path, li
         )
 
 
+def test_info_tells_of_a_projector_that_is_not_used(tmp_path: Path, libs: Path) -> None:
+    bundle = write_alphabet(tmp_path, projector=b"GGUF of a projector")
+    facts = json.loads(run(bundle, "info", "--json", BUNDLE_LIBS=str(libs)).stdout)
+    assert [(other["role"], other["member"]) for other in facts["unused"]] == [("projector", "projectors/eyes.gguf")]
+    page = run(bundle, "info", BUNDLE_LIBS=str(libs)).stdout
+    assert "  projector  projectors/eyes.gguf: in the file, and not used by this version\n" in page
+
+
 def test_info_tells_what_is_decided_and_why(bundle: Path, libs: Path) -> None:
     facts = json.loads(run(bundle, "info", "--json", BUNDLE_LIBS=str(libs)).stdout)
     assert facts["name"] == "alphabet"
