@@ -155,8 +155,8 @@ def test_a_folder_stands_for_its_only_gguf(folder: Path) -> None:
         (["tokenizer.model", "x.safetensors"], "sub is a folder without weights", "give a path to a .gguf"),
         (["b.gguf", "a.gguf"], "sub is a folder with 2 models (*.gguf)", "name one of them: a.gguf, b.gguf"),
         (
-            ["model-00001-of-00002.safetensors", "pytorch_model.bin"],
-            "sub is a folder with weights in another format (model*.safetensors)",
+            ["consolidated.safetensors", "pytorch_model.bin"],
+            "sub is a folder with weights in another format (consolidated*.safetensors)",
             "convert it with llama.cpp's convert_hf_to_gguf.py, and name the GGUF",
         ),
         (
