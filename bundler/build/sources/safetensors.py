@@ -28,7 +28,7 @@ CLASS: Final = "model*.safetensors"
 """Of the classes of a folder's files, the one that is converted."""
 PYTHON: Final = "BUNDLE_CONVERT_PYTHON"
 """The variable that names the Python to convert with; without it, the one that runs this."""
-_NEEDED: Final = {
+NEEDED: Final = {
     "torch": "torch", "transformers": "transformers", "numpy": "numpy", "sentencepiece": "sentencepiece",
     "google.protobuf": "protobuf",
 }  # fmt: skip
@@ -91,11 +91,11 @@ def _sha256(path: Path, stage: Stage) -> str:
 
 
 def _check_packages(python: str, shown: str) -> None:
-    install = f"{python} -m pip install {' '.join(_NEEDED.values())}"
+    install = f"{python} -m pip install {' '.join(NEEDED.values())}"
     otherwise = f"or set {PYTHON} to a Python that has them, or name a GGUF of the model"
     try:
-        asked = subprocess.run([python, "-c", _ASK, *_NEEDED], capture_output=True, text=True, check=True)
-        missing = [_NEEDED[name] for name in json.loads(asked.stdout)]
+        asked = subprocess.run([python, "-c", _ASK, *NEEDED], capture_output=True, text=True, check=True)
+        missing = [NEEDED[name] for name in json.loads(asked.stdout)]
     except (OSError, subprocess.CalledProcessError, ValueError) as cause:
         raise SourceError(f"{python} is no Python that can convert {shown}", f"set {PYTHON} to one") from cause
     if missing:
