@@ -116,6 +116,8 @@ def build(
             show(f"  warm:     {len(state.tokens):,} tokens of every prompt are evaluated ({human_size(state.size)})")
         for remark in built.remarks:
             show(f"  taken:    {remark}")
+        if written.shared:
+            click.echo(f"  shared:   {human_size(written.shared)} lie on the disk once, here and where they come from")
         for sidecar in written.sidecars:
             click.echo(f"  weights:  {sidecar} (keep it beside the executable: {built.split_reason})")
         click.echo(f"  run it:   {_as_command(written.path)}" if built.runs_here else "  copy it there and run it")

@@ -12,7 +12,7 @@ from bundler.build import bundles
 from bundler.build.progress import Silent
 from bundler.build.upgrade import upgrade
 from bundler.errors import BundleError
-from bundler.formats.manifest import Message
+from bundler.formats.manifest import FORMAT, Message
 from tests.build.conftest import Site, check
 from tests.build.sources.making import fails
 from tests.build.test_packs import FOREIGN
@@ -167,6 +167,34 @@ def test_an_upgrade_is_what_a_build_with_that_runtime_would_be(site: Site) -> No
     site.build(BASE, "fresh.exe", pack=new.id)
     upgrade(site.folder / "base.exe", site.folder / "up.exe", pack=new.id, progress=Silent(), warn=print)
     assert (site.folder / "up.exe").read_bytes() == (site.folder / "fresh.exe").read_bytes()
+
+
+def test_a_base_of_an_older_format(site: Site) -> None:
+    site.build(BASE, "base.exe")
+    new = (site.folder / "base.exe").read_bytes()
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["format"] = 0
+        for key in ("page", "warm", "specials", "requires"):
+            del facts[key]
+
+    site.rewrite("base.exe", change)
+    assert site.manifest("base.exe").format == 0
+    site.build("FROM ./base.exe\n", "new.exe")
+    assert (site.folder / "new.exe").read_bytes() == new
+    upgrade(site.folder / "base.exe", site.folder / "up.exe", pack=None, progress=Silent(), warn=print)
+    assert site.manifest("up.exe").format == FORMAT
+
+
+def test_a_base_of_a_newer_format(site: Site) -> None:
+    site.build(BASE, "base.exe")
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["format"] = FORMAT + 1
+
+    site.rewrite("base.exe", change)
+    with pytest.raises(BundleError, match=f"its format is {FORMAT + 1}, and this program knows formats up to {FORMAT}"):
+        site.build("FROM ./base.exe\n", "new.exe")
 
 
 def test_an_upgrade_keeps_weights_beside_it(site: Site) -> None:
