@@ -70,7 +70,7 @@ def template(
         generation_prompt=not no_generation_prompt,
         continued=continued,
     )
-    with prompts.open_subject(source) as subject:
+    with prompts.open_subject(source, progress(quiet=False)) as subject:
         for warning in subject.warnings:
             warn(warning)
         prompt = subject.render(conversation)

@@ -36,7 +36,7 @@ def check_model(pack: Pack, model: Blob, progress: Progress, *, chats: bool, adv
     with progress.stage(f"Checking {model.label} with llama.cpp"), _placed(model) as arguments:
         try:
             facts = tool.ask(pack, f"check {model.label} with llama.cpp", "_dry-load", arguments, _Facts)
-        except BundleError as error:
+        except tool.RefusedError as error:
             raise BundleError(error.message, advice or error.hint) from error
     if chats and not facts.generates:
         raise BundleError(f"failed to check {model.label}: it cannot generate text", "give the GGUF of a chat model")

@@ -26,6 +26,10 @@ _TIMEOUT = 600.0
 Answer = TypeVar("Answer")
 
 
+class RefusedError(BundleError):
+    """The runtime was asked, and llama.cpp does not take what it was given."""
+
+
 def part_contents(pack: Pack) -> list[Content]:
     """The archive members of the pack's parts; a name carries the part's digest, as the launcher expects."""
     return [
@@ -50,7 +54,8 @@ def ask(
     `pack` must be one for this machine; `task` says in errors what failed, as in "failed to TASK".
 
     Raises:
-        BundleError: llama.cpp refuses, crashes or does not answer, or the runtime does not work here.
+        RefusedError: llama.cpp refuses, or crashes.
+        BundleError: it does not answer, or the runtime does not work here.
     """
     program = _program(pack)
     try:
@@ -87,12 +92,12 @@ def _program(pack: Pack) -> Path:
     return path
 
 
-def _refusal(task: str, code: int, output: str) -> BundleError:
+def _refusal(task: str, code: int, output: str) -> RefusedError:
     fields = dict(line.split(": ", 1) for line in output.splitlines() if line.startswith(("error: ", "hint: ")))
     if code < 0:
-        return BundleError(
+        return RefusedError(
             f"failed to {task}: llama.cpp crashed on it (signal {-code})",
             "the file is damaged, or of a kind that this version of llama.cpp cannot read",
         )
     message = fields.get("error") or (output.strip().splitlines() or [f"exit code {code}"])[-1]
-    return BundleError(f"failed to {task}: {message}", fields.get("hint", ""))
+    return RefusedError(f"failed to {task}: {message}", fields.get("hint", ""))
