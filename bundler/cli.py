@@ -278,7 +278,7 @@ def main() -> None:
         click.echo(error.render(), err=True)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("error: interrupted; nothing was left behind", err=True)
+        click.echo("error: interrupted; the output is as it was before", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

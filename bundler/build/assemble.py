@@ -71,6 +71,8 @@ def build_bundle(
     said_on_page = read_page(page, planned.modelfile) or (planned.base.page if planned.base else None)
     for warning in planned.warnings:
         warn(warning)
+    if planned.base and planned.base.warm and not warm:
+        warn(f"the evaluated prompt of {planned.base.bundle} is left out; build with --warm to have one")
     inputs = [path for blob in planned.models.values() for path in blob.files]
     refuse_overwriting(output, [*inputs, planned.modelfile])
     if keep_runtime:

@@ -84,6 +84,8 @@ def gather(modelfile: Modelfile, folder: Path, progress: Progress) -> Gathered:
     _refuse_adapters(modelfile)
     origins = modelfile.all("from")
     found = [(command, registry.resolve(modelfile, command, folder, progress)) for command in origins]
+    for command, each in found:
+        _refuse_adapter(modelfile, command, each)
     parts = [Part(command, weights, each.advice) for command, each in found for weights in each.weights]
     chosen = _chosen(modelfile, parts)
     draft = modelfile.last("draft")
@@ -105,16 +107,6 @@ def _chosen(modelfile: Modelfile, parts: list[Part]) -> dict[Kind, Part]:
     for part in parts:
         kind, value = part.weights.kind, clipped(part.command.value)
         other = chosen.setdefault(kind, part)
-        if kind == "adapter" and part.command.name == "from" and part.weights.blob.label == value:
-            raise modelfile.error(
-                part.command.value_place, f"{value} holds no model: it is an adapter", "name the model's own GGUF"
-            )
-        if kind == "adapter":
-            raise modelfile.error(
-                part.command.value_place,
-                f"{value} comes with an adapter, which is not supported yet by this version",
-                "name a model without one, or use a newer version of bundle",
-            )
         if other.weights.blob != part.weights.blob:
             raise modelfile.error(
                 part.command.value_place,
@@ -141,6 +133,21 @@ def _draft(modelfile: Modelfile, command: Command, found: Found) -> Part:
             "name a smaller model with the same vocabulary",
         )
     return Part(command, replace(models[0], kind="draft"), found.advice)
+
+
+def _refuse_adapter(modelfile: Modelfile, command: Command, found: Found) -> None:
+    """Refuse an adapter where a model is wanted, and a model that needs one."""
+    value = clipped(command.value)
+    if [weights.kind for weights in found.weights] == ["adapter"]:
+        raise modelfile.error(
+            command.value_place, f"{value} holds no model: it is an adapter", "name the model's own GGUF"
+        )
+    if any(weights.kind == "adapter" for weights in found.weights):
+        raise modelfile.error(
+            command.value_place,
+            f"{value} comes with an adapter, which is not supported yet by this version",
+            "name a model without one, or use a newer version of bundle",
+        )
 
 
 def _refuse_adapters(modelfile: Modelfile) -> None:

@@ -37,6 +37,7 @@ def find(path: Path, shown: str) -> Found:
             inherited=tuple(command.instruction for command in modelfile.commands if command.name not in _FILES),
             bundle=path,
             page=bundle.manifest.page,
+            warm=bundle.manifest.warm is not None,
             manifest=bundles.manifest_bytes(bundle),
         )
 

@@ -42,6 +42,8 @@ class Found:
     bundle: Path | None = None
     """The bundle that it is."""
     page: Page | None = None
+    warm: bool = False
+    """Whether that bundle holds an evaluated prompt, which is not taken over."""
     manifest: bytes = b""
     """The JSON of that bundle's manifest."""
     advice: str = ""

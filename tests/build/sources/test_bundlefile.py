@@ -169,6 +169,22 @@ def test_an_upgrade_is_what_a_build_with_that_runtime_would_be(site: Site) -> No
     assert (site.folder / "up.exe").read_bytes() == (site.folder / "fresh.exe").read_bytes()
 
 
+def test_the_evaluated_prompt_of_the_base_is_left_out_and_that_is_told(site: Site) -> None:
+    site.build(BASE, "base.exe")
+
+    def change(facts: dict[str, Any]) -> None:
+        facts["warm"] = {"member": "state/x", "size": 5, "sha256": "", "tokens": [1], "exact": 1, "guard": "g"}
+
+    site.rewrite("base.exe", change, **{"state/x": b"state"})
+    built, warnings = site.told("FROM ./base.exe\n", "new.exe")
+    assert built.written.manifest.warm is None
+    told = f"the evaluated prompt of {site.folder / 'base.exe'} is left out; build with --warm to have one"
+    assert told in warnings
+    upgrade(site.folder / "base.exe", site.folder / "up.exe", pack=None, progress=Silent(), warn=print)
+    assert site.manifest("up.exe").warm
+    assert site.member("up.exe", "state/x") == b"state"
+
+
 def test_a_base_of_an_older_format(site: Site) -> None:
     site.build(BASE, "base.exe")
     new = (site.folder / "base.exe").read_bytes()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bundler.build.plan import plan
 from bundler.build.sources import ollama
 from bundler.errors import BundleError
 from bundler.formats.manifest import Message
@@ -149,6 +150,18 @@ def test_a_bundle_of_the_store(store: Store, site: Site) -> None:
     assert made.messages == [Message("user", "hi"), Message("assistant", "yo")]
     assert made.models[0].member == "models/small.gguf"
     assert site.member("m.exe", made.licenses[0]) == b"MIT"
+
+
+def test_advice_for_a_model_that_only_ollamas_engine_loads(store: Store, site: Site) -> None:
+    store.add([("model", (site.folder / "tiny.gguf").read_bytes())])
+    (site.folder / "Modelfile").write_text("FROM small\n")
+    assert plan(site.folder, "demo").advice == ADVICE
+
+
+def test_an_adapter_in_the_store(store: Store, site: Site) -> None:
+    store.add([("model", (site.folder / "tiny.gguf").read_bytes()), ("adapter", gguf(tensors=1))])
+    with pytest.raises(BundleError, match="small comes with an adapter, which is not supported yet by this version"):
+        site.build("FROM small\n", "m.exe")
 
 
 def test_a_name_that_is_not_there(store: Store, tmp_path: Path) -> None:
