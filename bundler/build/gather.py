@@ -52,16 +52,15 @@ class Gathered:
 
     def text(self, members: dict[Kind, str]) -> str:
         """The Modelfile as it goes into a bundle that has these members, the one of each kind."""
-        values = []
+        values = {}
+        for command in self.modelfile.all("draft"):
+            values[command] = f"./{members['draft']}"  # the last one counts
         for command, found in self.found:
-            own = [
-                f"{_WORDS[kind]} ./{members[kind]}"
-                for kind in dict.fromkeys(self._used(command, weights) for weights in found.weights)
-                if kind is not None
-            ]
+            used = {self._used(command, weights) for weights in found.weights}
+            own = [f"{_WORDS[kind]} ./{members[kind]}" for kind in FOLDERS if kind in used]
             inherited = inherited_text(self.modelfile, command) if command.name == "from" else ""
-            values.append((command, "\n".join(own).partition(" ")[2] + inherited))
-        return self.modelfile.with_values(values)
+            values[command] = "\n".join(own).partition(" ")[2] + inherited
+        return self.modelfile.with_values(values.items())
 
     def _used(self, command: Command, weights: Weights) -> Kind | None:
         """As what the bundle has these weights; None where it does not."""

@@ -54,6 +54,13 @@ def test_a_draft_model(project: Site) -> None:
     assert project.modelfile("m.exe") == "FROM ./models/tiny.gguf\nDRAFT ./drafts/small.gguf\n"
 
 
+def test_of_several_drafts_the_last_counts_and_no_other_path_goes_in(project: Site) -> None:
+    project.told("FROM ./tiny.gguf\nDRAFT ./none.gguf\nDRAFT ./small.gguf\n", "m.exe")
+    assert project.modelfile("m.exe") == (
+        "FROM ./models/tiny.gguf\nDRAFT ./drafts/small.gguf\nDRAFT ./drafts/small.gguf\n"
+    )
+
+
 def test_a_folder_with_a_model_and_a_projector(project: Site) -> None:
     (project.folder / "both").mkdir()
     for name in ("tiny.gguf", "mmproj.gguf", "lora.gguf"):

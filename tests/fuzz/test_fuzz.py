@@ -18,7 +18,8 @@ FAULTY = "tests.fuzz.targets.faulty"
 
 
 @pytest.mark.parametrize(
-    ("name", "cases"), [("modelfile", 1000), ("go", 300), ("jinja", 60), ("gguf", 600), ("messages", 200)]
+    ("name", "cases"),
+    [("modelfile", 1000), ("go", 300), ("jinja", 60), ("gguf", 600), ("sources", 120), ("messages", 200)],
 )
 def test_nothing_is_found(name: str, cases: int) -> None:
     report = run(targets.MODULES[name], 1, cases=cases)

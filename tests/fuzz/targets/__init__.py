@@ -11,6 +11,7 @@ MODULES: Final = {
     "go": "tests.fuzz.targets.gotemplates",
     "jinja": "tests.fuzz.targets.jinjatemplates",
     "gguf": "tests.fuzz.targets.ggufs",
+    "sources": "tests.fuzz.targets.sourcefiles",
     "messages": "tests.fuzz.targets.requests",
 }
 """By name."""
