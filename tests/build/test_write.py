@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,19 @@ def test_no_weights_are_left_beside_an_executable_that_could_not_be_written(
     with pytest.raises(BundleError, match=r"m\.exe: Is a directory"):
         build(tmp_path, 100_000, external_weights=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.exe"]
+
+
+def test_no_space_for_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    monkeypatch.setattr(write, "_shares_blocks", lambda destination: False)
+    with pytest.raises(BundleError) as caught:
+        build(tmp_path, 1000)
+    assert caught.value.message == (
+        f"failed to write {tmp_path / 'out' / 'm.exe'}: it needs 1029 bytes, and the disk has 100 free"
+    )
+    assert caught.value.hint == "free some space, or give another place with -o"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_weights_have_a_name_that_every_system_allows(tmp_path: Path) -> None:

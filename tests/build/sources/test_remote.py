@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -370,6 +372,32 @@ def test_no_space_for_it(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         f"failed to download hf.co/org/repo/m.gguf: {SIZE} bytes are to come, and the disk has 100 free",
         f"free some space in {cache.root()}, or set BUNDLE_CACHE to another disk; what has come so far is kept",
     )
+
+
+def test_a_disk_that_fills_up_keeps_what_has_come(hub: Hub, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE makes the kernel refuse to write on, as a full disk does."""
+    model = gguf(tensors=20_000)
+    hub.files["/m.gguf"] = model
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from bundler.errors import BundleError\n"
+        "from tests.build.sources.making import find\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "try:\n"
+        "    find(sys.argv[1], Path())\n"
+        "except BundleError as error:\n"
+        "    print(error.render())\n"
+    )
+    address = f"{hub.url}/m.gguf"
+    result = subprocess.run([sys.executable, "-c", script, address], capture_output=True, text=True, check=False)
+    assert result.stdout == (
+        f"error: failed to download {address}: File too large\n"
+        f"hint: free some space in {cache.root()}, or set BUNDLE_CACHE to another disk; what has come so far is kept\n"
+    ), result.stderr
+    assert kept(tmp_path) == ["m.gguf.part", "m.gguf.part.json"]
+    assert content(find(address, tmp_path).weights[0].blob) == model
+    assert 0 < int(hub.requests("/m.gguf")[-1]["Range"].removeprefix("bytes=").rstrip("-")) <= 1 << 20
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,7 @@ def attempt(case: Case) -> bool:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, data in {**_SEEDS, case.name: case.data}.items():
-            path = (
-                folder / "store/manifests/registry.ollama.ai/library/small/latest" if file == "small" else folder / file
-            )
+            path = folder / (_MANIFEST if file == "small" else file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         (folder / "store" / "blobs").mkdir()
