@@ -20,6 +20,7 @@ from bundler.cli_runtime import runtime
 from bundler.cli_template import template
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
+from bundler.formats.quantization import TYPES
 from bundler.formats.targets import TARGETS
 from bundler.terminal import human_size, progress, show, warn
 
@@ -61,6 +62,15 @@ def command() -> None:
 )
 @click.option("--warm", is_flag=True, help="Evaluate SYSTEM and MESSAGEs now, so that the first answer comes sooner.")
 @click.option("--keep-runtime", is_flag=True, help="Keep launcher and runtime of the bundle that FROM names.")
+@click.option(
+    "--quantize",
+    "type_name",
+    type=click.Choice(list(TYPES), case_sensitive=False),
+    metavar="TYPE",
+    help="Write the model with fewer bits: Q4_K_M, Q8_0, … (kept in the cache, so that it is done once).",
+)
+@click.option("--imatrix", type=click.Path(path_type=Path), help="What --quantize weighs columns by (llama-imatrix).")
+@click.option("--requantize", is_flag=True, help="Let --quantize take a model that is quantized already.")
 @click.option("--external-weights", is_flag=True, help="Write the weights beside the executable instead of into it.")
 @_JSON
 @_QUIET
@@ -73,13 +83,19 @@ def build(
     page: Path | None,
     warm: bool,
     keep_runtime: bool,
+    type_name: str | None,
+    imatrix: Path | None,
+    requantize: bool,
     external_weights: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Build one executable from MODELFILE (a file, or a folder that holds one; default ./Modelfile)."""
     from bundler.build.assemble import build_bundle  # the build side loads only where it is used
+    from bundler.build.quantize import Quantization
 
+    if (imatrix or requantize) and not type_name:
+        raise click.UsageError(f"{'--imatrix' if imatrix else '--requantize'} needs --quantize TYPE")
     built = build_bundle(
         modelfile,
         output,
@@ -90,6 +106,7 @@ def build(
         page=page,
         warm=warm,
         keep_runtime=keep_runtime,
+        quantization=Quantization(type_name, imatrix, requantize) if type_name else None,
         progress=progress(quiet=quiet or as_json),
         warn=warn,
     )

@@ -20,6 +20,7 @@ from bundler.build.packs import Pack
 from bundler.build.page import read_page
 from bundler.build.plan import Plan, plan
 from bundler.build.progress import Progress
+from bundler.build.quantize import Quantization, with_fewer_bits
 from bundler.build.runtimes import Runtime
 from bundler.build.warm import warm_up
 from bundler.build.write import PE_LIMIT, Content, Written, write_bundle
@@ -51,6 +52,7 @@ def build_bundle(
     page: Path | None = None,
     warm: bool = False,
     keep_runtime: bool = False,
+    quantization: Quantization | None = None,
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Built:
@@ -59,7 +61,7 @@ def build_bundle(
     `target` None is this machine's; `pack` selects a runtime pack by the start of its id; `page`
     names the page file, by default `page.toml` beside the Modelfile; `warm` evaluates what every
     chat begins with, for a quick first answer; `keep_runtime` takes launcher and runtime of the
-    bundle that FROM names. `warn` hears one line per doubt.
+    bundle that FROM names; `quantization` gives the model fewer bits. `warn` hears one line per doubt.
 
     Raises:
         BundleError: any step failed; `output` is then as it was before.
@@ -67,7 +69,7 @@ def build_bundle(
     here = targets.host()
     with OutputFile(output):  # a place that cannot be written to is told now, and not after minutes of work
         pass
-    planned = plan(modelfile, name or output.stem, progress)
+    planned = plan(modelfile, name or output.stem, progress, quantized=quantization.type if quantization else "")
     said_on_page = read_page(page, planned.modelfile) or (planned.base.page if planned.base else None)
     for warning in planned.warnings:
         warn(warning)
@@ -84,6 +86,8 @@ def build_bundle(
         checker = chosen if chosen.target == here else packs.find(here, None)
     (wanted, parts), *_ = runtime.parts.items()
     _check_models(planned, checker, here, progress, warn)
+    if quantization:
+        planned = with_fewer_bits(planned, _worker(checker, here, "quantize the model"), quantization, progress)
     members = [
         Content("Modelfile", planned.text.encode()),
         *runtime.members,
@@ -138,6 +142,14 @@ def _check_models(
             check_model(checker, blob, progress, chats=model.role == "chat", advice=planned.advice)
         else:
             warn(f"{blob.label} was not tried with llama.cpp: there is no runtime pack for this machine ({here})")
+
+
+def _worker(checker: Pack | None, here: str, task: str) -> Pack:
+    if checker is None:
+        raise BundleError(
+            f"failed to {task}: there is no runtime pack for this machine ({here})", "run `bundle runtime build`"
+        )
+    return checker
 
 
 def _warmer(checker: Pack | None, llama_cpp: str, here: str) -> Pack:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,8 @@ def build(progress: Progress) -> Library:
     return Library(finished, address)
 
 
-def build_tools(progress: Progress) -> Path:
-    """The folder with llama-server, llama-quantize, llama-bench and llama-batched-bench, and the libraries they load.
+def build_tools(progress: Progress, names: Sequence[str] = TOOLS) -> Path:
+    """The folder with the programs `names`, some of `TOOLS`, and the libraries they load.
 
     They are for measurements and tests, never part of a pack.
 
@@ -99,11 +100,12 @@ def build_tools(progress: Progress) -> Path:
         BundleError: as for `build`.
     """
     library = build(progress)
-    stamp = library.folder.parent / "tools"
+    every = library.folder.parent / "tools"
+    stamp = every if names == TOOLS else every.with_name("-".join(["tools", *names]))
     tree = library.folder.parent / "tree"
     with cache.locked(library.folder):
-        if not stamp.exists():
-            _compile(tree, list(TOOLS), "Compiling llama-server and its kin", progress)
+        if not every.exists() and not stamp.exists():
+            _compile(tree, list(names), f"Compiling {names[0]}{' and its kin' if names[1:] else ''}", progress)
             stamp.touch()
     return tree / "bin"
 

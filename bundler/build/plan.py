@@ -24,6 +24,7 @@ from bundler.formats import gguf, vocabulary, weights
 from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message, Model
 from bundler.formats.modelfile import Command, Modelfile, Notice
+from bundler.formats.quantization import renamed
 
 DATA_ALIGNMENT: Final = 32
 """llama.cpp reads tensors from inside another file only where their data starts at a multiple of this."""
@@ -56,8 +57,10 @@ class Plan:
     """The bundle that this one comes from."""
 
 
-def plan(argument: Path, name: str, progress: Progress | None = None) -> Plan:
+def plan(argument: Path, name: str, progress: Progress | None = None, *, quantized: str = "") -> Plan:
     """Plan the bundle of a Modelfile, or of a folder with one; `name` is the model's name in every API.
+
+    `quantized` is the type that whoever builds will turn the model into; its member is named after it.
 
     Raises:
         BundleError: the Modelfile or the model cannot be used; the message says where and why.
@@ -74,6 +77,8 @@ def plan(argument: Path, name: str, progress: Progress | None = None) -> Plan:
         part.weights.kind: f"{FOLDERS[part.weights.kind]}/{_member_stem(part.weights.name)}.gguf"
         for part in (gathered.model, *gathered.beside)
     }
+    if quantized:
+        members["model"] = f"models/{renamed(_member_stem(gathered.model.weights.name), quantized)}.gguf"
     with gathered.model.weights.blob.opened() as source:
         header = gguf.read_header(source, gathered.model.weights.blob.label)
         _check_loadable(modelfile, origin, header)

@@ -7,7 +7,8 @@ takes the same way as every bundle later.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,19 +68,65 @@ def ask(
             f"failed to {task}: llama.cpp did not answer within {_TIMEOUT:.0f} s", "the file may be damaged"
         ) from cause
     except OSError as cause:
-        raise BundleError(
-            f"failed to {task}: {program} cannot be started: {cause.strerror}",
-            "set BUNDLE_CACHE to a folder that programs can be started from",
-        ) from cause
+        raise _unstartable(task, program, cause) from cause
     if result.returncode:
         raise _refusal(task, result.returncode, result.stderr.decode("utf-8", "replace"))
+    return _answer(task, (result.stdout.splitlines() or [b""])[-1], answer)
+
+
+def follow(
+    pack: Pack,
+    task: str,
+    command: str,
+    arguments: Sequence[str | Path],
+    answer: type[Answer],
+    heard: Callable[[str], None],
+) -> Answer:
+    """As `ask`, for work of any length: `heard` is told each line before the last. Whatever interrupts it ends both.
+
+    Raises:
+        BundleError: see `ask`.
+    """
+    program = _program(pack)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [program, command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+        except OSError as cause:
+            raise _unstartable(task, program, cause) from cause
+        last = b""
+        with process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    if last:
+                        heard(last.decode("utf-8", "replace").rstrip("\n"))
+                    last = line
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            errors.seek(0)
+            raise _refusal(task, process.returncode, errors.read().decode("utf-8", "replace"))
+    return _answer(task, last, answer)
+
+
+def _answer(task: str, line: bytes, answer: type[Answer]) -> Answer:
     try:
-        return msgspec.json.decode((result.stdout.splitlines() or [b""])[-1], type=answer)
+        return msgspec.json.decode(line, type=answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as cause:
         raise BundleError(
             f"failed to {task}: the runtime pack answered with nothing known",
             "build the pack again: bundle runtime remove, then bundle runtime build",
         ) from cause
+
+
+def _unstartable(task: str, program: Path, cause: OSError) -> BundleError:
+    return BundleError(
+        f"failed to {task}: {program} cannot be started: {cause.strerror}",
+        "set BUNDLE_CACHE to a folder that programs can be started from",
+    )
 
 
 def _program(pack: Pack) -> Path:

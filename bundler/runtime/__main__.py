@@ -28,6 +28,10 @@ def main() -> int:
         from bundler.runtime import warmup
 
         return warmup.main(arguments)
+    if command == ["_quantize"]:
+        from bundler.runtime import quantize
+
+        return quantize.main(arguments)
     from bundler.runtime import cli
 
     return cli.main(sys.argv[1:])

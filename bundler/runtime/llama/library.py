@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Log:
 
     def __init__(self) -> None:
         self.verbose = False
+        self.listener: Callable[[str], None] = lambda line: None
+        """Hears every line."""
         self.lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self.errors: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._part = ""
@@ -45,6 +48,7 @@ class Log:
         *whole, self._part = self._part.split("\n")
         for line in whole:
             self.lines.append(line)
+            self.listener(line)
             if self._level == _LEVEL_ERROR:
                 self.errors.append(line)
 
