@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -28,6 +29,24 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _BUNDLE = click.argument("file", type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
+
+
+class AdapterArgument(click.ParamType):
+    """`FILE` or `FILE=SCALE`."""
+
+    name = "FILE[=SCALE]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        file, equals, scale = str(value).rpartition("=")
+        if not equals:
+            return scale, 1.0
+        try:
+            number = float(scale)
+        except ValueError:
+            return str(value), 1.0
+        if not math.isfinite(number):
+            self.fail(f"{scale!r} is no scale", param, ctx)
+        return file, number
 
 
 @click.group(context_settings=_CONTEXT)
@@ -63,6 +82,13 @@ def command() -> None:
 @click.option("--warm", is_flag=True, help="Evaluate SYSTEM and MESSAGEs now, so that the first answer comes sooner.")
 @click.option("--keep-runtime", is_flag=True, help="Keep launcher and runtime of the bundle that FROM names.")
 @click.option(
+    "--adapter",
+    "adapters",
+    type=AdapterArgument(),
+    multiple=True,
+    help="A LoRA adapter beside those of the Modelfile; several may be given.",
+)
+@click.option(
     "--quantize",
     "type_name",
     type=click.Choice(list(TYPES), case_sensitive=False),
@@ -83,6 +109,7 @@ def build(
     page: Path | None,
     warm: bool,
     keep_runtime: bool,
+    adapters: tuple[tuple[str, float], ...],
     type_name: str | None,
     imatrix: Path | None,
     requantize: bool,
@@ -92,6 +119,7 @@ def build(
 ) -> None:
     """Build one executable from MODELFILE (a file, or a folder that holds one; default ./Modelfile)."""
     from bundler.build.assemble import build_bundle  # the build side loads only where it is used
+    from bundler.build.gather import Adapter
     from bundler.build.quantize import Quantization
 
     if (imatrix or requantize) and not type_name:
@@ -106,6 +134,7 @@ def build(
         page=page,
         warm=warm,
         keep_runtime=keep_runtime,
+        adapters=[Adapter(text, scale) for text, scale in adapters],
         quantization=Quantization(type_name, imatrix, requantize) if type_name else None,
         progress=progress(quiet=quiet or as_json),
         warn=warn,
@@ -179,6 +208,7 @@ def inspect(file: Path, as_json: bool) -> None:
     for model in manifest.models:
         facts_line = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
         facts_line += [f"trained context {model.context_length}"] if model.context_length else []
+        facts_line += [f"scale {model.scale:g}"] if model.role == "adapter" else []
         show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
     if manifest.template:
         show(f"template  {manifest.template.kind}: {manifest.template.reason}")

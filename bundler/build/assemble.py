@@ -6,7 +6,7 @@ Brings the steps together (plan, runtime pack, dry load, write) and decides noth
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 
 from bundler.build import bundles, packs, runtimes
 from bundler.build.dryload import check_model
+from bundler.build.gather import Adapter
 from bundler.build.output import OutputFile, refuse_overwriting
 from bundler.build.packs import Pack
 from bundler.build.page import read_page
@@ -53,6 +54,7 @@ def build_bundle(
     warm: bool = False,
     keep_runtime: bool = False,
     quantization: Quantization | None = None,
+    adapters: Sequence[Adapter] = (),
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Built:
@@ -61,7 +63,8 @@ def build_bundle(
     `target` None is this machine's; `pack` selects a runtime pack by the start of its id; `page`
     names the page file, by default `page.toml` beside the Modelfile; `warm` evaluates what every
     chat begins with, for a quick first answer; `keep_runtime` takes launcher and runtime of the
-    bundle that FROM names; `quantization` gives the model fewer bits. `warn` hears one line per doubt.
+    bundle that FROM names; `quantization` gives the model fewer bits;
+    `adapters` go on top of the Modelfile's own. `warn` hears one line per doubt.
 
     Raises:
         BundleError: any step failed; `output` is then as it was before.
@@ -69,7 +72,8 @@ def build_bundle(
     here = targets.host()
     with OutputFile(output):  # a place that cannot be written to is told now, and not after minutes of work
         pass
-    planned = plan(modelfile, name or output.stem, progress, quantized=quantization.type if quantization else "")
+    fewer_bits = quantization.type if quantization else ""
+    planned = plan(modelfile, name or output.stem, progress, quantized=fewer_bits, adapters=adapters)
     said_on_page = read_page(page, planned.modelfile) or (planned.base.page if planned.base else None)
     for warning in planned.warnings:
         warn(warning)
@@ -98,8 +102,7 @@ def build_bundle(
         if warm:
             folder = work.enter_context(tempfile.TemporaryDirectory(dir=output.parent, prefix=".bundle-"))
             warmer = _warmer(checker, parts.llama_cpp, here)
-            weights = planned.models[manifest.models[0].member]
-            state, described = warm_up(warmer, weights, planned.manifest, Path(folder) / "state", progress)
+            state, described = warm_up(warmer, planned.models, planned.manifest, Path(folder) / "state", progress)
             members.append(state)
             manifest = msgspec.structs.replace(manifest, warm=described)
         written = write_bundle(
@@ -133,13 +136,17 @@ def _kept_runtime(planned: Plan, target: str | None, pack: str | None) -> Runtim
 def _check_models(
     planned: Plan, checker: Pack | None, here: str, progress: Progress, warn: Callable[[str], None]
 ) -> None:
-    """Try every model but projectors, which llama.cpp's own loader does not take."""
-    for model in planned.manifest.models:
-        if model.role == "projector":
+    """Try every model but projectors, which llama.cpp's own loader does not take; the adapters with their model."""
+    manifest = planned.manifest
+    for model in manifest.models:
+        if model.role in ("projector", "adapter"):
             continue
         blob = planned.models[model.member]
         if checker:
-            check_model(checker, blob, progress, chats=model.role == "chat", advice=planned.advice)
+            own = manifest.adapters if model is manifest.models[0] else []
+            adapters = [planned.models[adapter.member] for adapter in own]
+            chats = model.role == "chat"
+            check_model(checker, blob, progress, adapters=adapters, chats=chats, advice=planned.advice)
         else:
             warn(f"{blob.label} was not tried with llama.cpp: there is no runtime pack for this machine ({here})")
 

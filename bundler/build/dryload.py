@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,10 @@ class _Facts(msgspec.Struct, frozen=True):
     generates: bool
 
 
-def check_model(pack: Pack, model: Blob, progress: Progress, *, chats: bool, advice: str = "") -> None:
-    """Let the runtime of `pack`, which must be one for this machine, load `model` without its tensors.
+def check_model(
+    pack: Pack, model: Blob, progress: Progress, *, chats: bool, adapters: Sequence[Blob] = (), advice: str = ""
+) -> None:
+    """Let the runtime of `pack`, which must be one for this machine, load `model` without its tensors, and `adapters`.
 
     `advice` is what to do where llama.cpp refuses it, instead of what llama.cpp says.
 
@@ -33,7 +35,11 @@ def check_model(pack: Pack, model: Blob, progress: Progress, *, chats: bool, adv
         BundleError: llama.cpp does not know the model, it `chats` and cannot generate text, or the runtime does not
             work here.
     """
-    with progress.stage(f"Checking {model.label} with llama.cpp"), _placed(model) as arguments:
+    with progress.stage(f"Checking {model.label} with llama.cpp"), ExitStack() as stack:
+        arguments = stack.enter_context(_placed(model))
+        for adapter in adapters:
+            path, *rest = stack.enter_context(_placed(adapter))
+            arguments += ["--adapter", path, rest[1] if rest else "0"]
         try:
             facts = tool.ask(pack, f"check {model.label} with llama.cpp", "_dry-load", arguments, _Facts)
         except tool.RefusedError as error:

@@ -7,6 +7,7 @@ prints nothing: `write` and the command line take it from here.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,11 +17,12 @@ import msgspec
 from bundler import __version__
 from bundler.build import resolve, template, traps
 from bundler.build.blob import Blob
-from bundler.build.gather import FOLDERS, Gathered, Part, gather
+from bundler.build.gather import FOLDERS, Adapter, Gathered, Part, gather
 from bundler.build.progress import Progress, Silent
-from bundler.build.sources.found import Found, Kind
+from bundler.build.sources.found import Found
 from bundler.errors import BundleError
 from bundler.formats import gguf, vocabulary, weights
+from bundler.formats.adapters import misfit
 from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message, Model
 from bundler.formats.modelfile import Command, Modelfile, Notice
@@ -57,10 +59,18 @@ class Plan:
     """The bundle that this one comes from."""
 
 
-def plan(argument: Path, name: str, progress: Progress | None = None, *, quantized: str = "") -> Plan:
+def plan(
+    argument: Path,
+    name: str,
+    progress: Progress | None = None,
+    *,
+    quantized: str = "",
+    adapters: Sequence[Adapter] = (),
+) -> Plan:
     """Plan the bundle of a Modelfile, or of a folder with one; `name` is the model's name in every API.
 
-    `quantized` is the type that whoever builds will turn the model into; its member is named after it.
+    `quantized` is the type that whoever builds will turn the model into; its member is named after it. `adapters` go
+    on top of the Modelfile's own.
 
     Raises:
         BundleError: the Modelfile or the model cannot be used; the message says where and why.
@@ -71,22 +81,20 @@ def plan(argument: Path, name: str, progress: Progress | None = None, *, quantiz
             "choose another one with --name",
         )
     path, written = resolve.read_modelfile(argument)
-    gathered = gather(written, path.parent, progress or Silent())
+    gathered = gather(written, path.parent, progress or Silent(), adapters)
     modelfile, origin = gathered.modelfile, gathered.origin
-    members: dict[Kind, str] = {
-        part.weights.kind: f"{FOLDERS[part.weights.kind]}/{_member_stem(part.weights.name)}.gguf"
-        for part in (gathered.model, *gathered.beside)
-    }
-    if quantized:
-        members["model"] = f"models/{renamed(_member_stem(gathered.model.weights.name), quantized)}.gguf"
+    members = _members(gathered, quantized)
     with gathered.model.weights.blob.opened() as source:
         header = gguf.read_header(source, gathered.model.weights.blob.label)
         _check_loadable(modelfile, origin, header)
-        model = weights.describe(header, members["model"])
+        model = weights.describe(header, members[0])
         chosen = template.choose(modelfile, origin, header) if model.role == "chat" else None
         pairs = header.string("tokenizer.chat_template.rerank")
         specials = list(vocabulary.control_tokens(header)) if pairs else []
-    beside = [_describe(part, members[part.weights.kind]) for part in gathered.beside]
+        beside = [
+            _describe(modelfile, part, member, header)
+            for part, member in zip(gathered.beside, members[1:], strict=True)
+        ]
     system, requires = modelfile.last("system"), modelfile.last("requires")
     messages = [_message(command) for command in modelfile.all("message")]
     licenses = _licenses(modelfile)
@@ -113,7 +121,7 @@ def plan(argument: Path, name: str, progress: Progress | None = None, *, quantiz
     return Plan(
         modelfile=path,
         text=gathered.text(members),
-        models={members[part.weights.kind]: part.weights.blob for part in (gathered.model, *gathered.beside)},
+        models={member: part.weights.blob for part, member in zip(gathered.parts, members, strict=True)},
         advice=gathered.model.advice,
         licenses=licenses,
         manifest=manifest,
@@ -128,19 +136,48 @@ def _member_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
 
-def _describe(part: Part, member: str) -> Model:
-    """What the manifest says of a projector or a draft model."""
+def _members(gathered: Gathered, quantized: str) -> list[str]:
+    """The names of the parts in the archive, in order; no two alike."""
+    names: list[str] = []
+    for part in gathered.parts:
+        stem = _member_stem(part.weights.name)
+        stem = renamed(stem, quantized) if quantized and part is gathered.model else stem
+        stems = [stem, *(f"{stem}-{number}" for number in range(2, len(gathered.parts) + 1))]
+        every = [f"{FOLDERS[part.weights.kind]}/{each}.gguf" for each in stems]
+        names.append(next(name for name in every if name not in names))
+    return names
+
+
+def _describe(modelfile: Modelfile, part: Part, member: str, model: gguf.Header) -> Model:
+    """What the manifest says of a projector, a draft model, or an adapter of the model.
+
+    Raises:
+        ModelfileError, BundleError: it is damaged, or an adapter of another model.
+    """
     blob = part.weights.blob
     with blob.opened() as source:
         header = gguf.read_header(source, blob.label)
         gguf.check_complete(header)
+        if part.weights.kind == "adapter":
+            return _adapter(modelfile, part, weights.describe(header, member, "adapter"), misfit(header, model))
         return weights.describe(header, member, "projector" if part.weights.kind == "projector" else "draft")
+
+
+def _adapter(modelfile: Modelfile, part: Part, described: Model, cause: str) -> Model:
+    if cause:
+        cause, hint = f"{part.weights.blob.label} does not fit the model: {cause}", "name an adapter of this very model"
+        if part.command is not None:
+            raise modelfile.error(part.command.value_place, cause, hint)
+        raise BundleError(f"failed to add an adapter: {cause}", hint)
+    return msgspec.structs.replace(described, scale=part.weights.scale)
 
 
 def _notices_of_sources(gathered: Gathered) -> list[Notice]:
     """What the sources left out, and what goes into the bundle and is not used yet."""
     found = [Notice(command.value_place, doubt) for command, each in gathered.found for doubt in each.doubts]
     for part in gathered.beside:
+        if part.command is None or part.weights.kind == "adapter":
+            continue
         word = "the projector" if part.weights.kind == "projector" else "the draft model"
         told = f"{word} goes into the bundle, and this version's runtime does not use it yet"
         found.append(Notice(part.command.value_place, told))

@@ -35,7 +35,7 @@ def upgrade(file: Path, output: Path, *, pack: str | None, progress: Progress, w
     with bundles.open_bundle(file) as bundle:
         chosen = packs.choose(_target(bundle), pack, progress)
         runtime = runtimes.of_pack(chosen)
-        models = [_inside(bundle, model) for model in bundle.manifest.models]
+        models = [_inside(number, model) for number, model in enumerate(bundle.manifest.models)]
         manifest = msgspec.structs.replace(
             bundle.manifest, format=FORMAT, bundler=__version__, runtime=dict(runtime.parts), models=models
         )
@@ -74,12 +74,12 @@ def _target(bundle: Bundle) -> str:
     return targets[0]
 
 
-def _inside(bundle: Bundle, model: Model) -> Model:
+def _inside(number: int, model: Model) -> Model:
     """A model whose weights may lie beside the bundle, as one inside."""
     if model.member:
         return model
     kind = bundlefile.KINDS[model.role]
-    return msgspec.structs.replace(model, member=f"{FOLDERS[kind]}/{kind}.gguf", sidecar="")
+    return msgspec.structs.replace(model, member=f"{FOLDERS[kind]}/{number}.gguf", sidecar="")
 
 
 def _without_stale_state(bundle: Bundle, manifest: Manifest, pack: Pack) -> tuple[Manifest, set[str]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from bundler.build import blob as blobs
 from bundler.build import tool
-from bundler.build.blob import Blob, Range
+from bundler.build.blob import Blob, Range, stamp
 from bundler.build.packs import Pack
 from bundler.build.progress import Progress
 from bundler.build.write import Content
@@ -29,17 +28,26 @@ class _Warmed(msgspec.Struct, frozen=True, kw_only=True):
     guard: str
 
 
-def warm_up(pack: Pack, model: Blob, manifest: Manifest, state: Path, progress: Progress) -> tuple[Content, Warm]:
+def warm_up(
+    pack: Pack, blobs: Mapping[str, Blob], manifest: Manifest, state: Path, progress: Progress
+) -> tuple[Content, Warm]:
     """The member with the state, and what the manifest says of it; `state` is a file to write to.
 
-    `pack` must be one for this machine; `manifest` has template, SYSTEM and MESSAGEs.
+    `blobs` are the bytes of the manifest's models by member. `pack` must be one for this machine; `manifest` has
+    template, SYSTEM and MESSAGEs.
 
     Raises:
         BundleError: chats have nothing in common at their beginning, or the model cannot be evaluated.
     """
-    with progress.stage(f"Evaluating the prompt with {model.label}"), _placed(model, state) as place:
+    model = blobs[manifest.models[0].member]
+    with progress.stage(f"Evaluating the prompt with {model.label}"), ExitStack() as stack:
+        place = stack.enter_context(_placed(model, state.with_name("model.gguf")))
         arguments = [os.path.abspath(place.path), str(state), pack.llama_cpp]
         arguments += ["--offset", str(place.offset), "--size", str(place.size)]
+        for number, adapter in enumerate(manifest.adapters):
+            copy = state.with_name(f"adapter-{number}.gguf")
+            place = stack.enter_context(_placed(blobs[adapter.member], copy))
+            arguments += ["--adapter", os.path.abspath(place.path), str(place.offset), str(place.size)]
         task = f"compute the prompt with {model.label}"
         warmed = tool.ask(pack, task, "_warm", arguments, _Warmed, manifests.encode(manifest))
     digest = hashlib.sha256()
@@ -59,16 +67,15 @@ def warm_up(pack: Pack, model: Blob, manifest: Manifest, state: Path, progress: 
 
 
 @contextmanager
-def _placed(model: Blob, state: Path) -> Iterator[Range]:
-    """Where the model lies as one; a model that is put together from several files is copied beside `state` for it."""
+def _placed(model: Blob, path: Path) -> Iterator[Range]:
+    """Where the model lies as one; a model that is put together from several files is copied to `path` for it."""
     if place := model.range:
         yield place
         return
-    path = state.with_name("model.gguf")
     with model.opened() as source, path.open("wb") as file:
         for chunk in chunks(source, 0, source.size):
             file.write(chunk)
     try:
-        yield Range(path, 0, model.size, blobs.stamp(path))
+        yield Range(path, 0, model.size, stamp(path))
     finally:
         path.unlink()

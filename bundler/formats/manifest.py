@@ -52,6 +52,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     header_size: int = 0
     """Bytes of the GGUF before the data of its tensors; checked at every start: damage there is an error, no crash."""
     header_sha256: str = ""
+    scale: float = 1.0
+    """How strongly an adapter is applied."""
     sampling: dict[str, ParameterValue] = {}
     """The settings that the GGUF recommends (`general.sampling.*`), under the names of PARAMETERs or requests."""
 
@@ -135,6 +137,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""
     members: list[Member] = []
+
+    @property
+    def adapters(self) -> list[Model]:
+        """The LoRA adapters, in the order that they are applied in."""
+        return [model for model in self.models if model.role == "adapter"]
 
     def model(self, role: Role) -> Model | None:
         """The first model with this role."""

@@ -17,7 +17,7 @@ from bundler.formats.container import Archive, read_archive
 from bundler.formats.manifest import Manifest, Model
 from bundler.formats.source import FileSource, Source, chunks
 from bundler.formats.verification import read_manifest
-from bundler.runtime.engine.interface import WeightsRange
+from bundler.runtime.engine.interface import AdapterRange, WeightsRange
 
 _AGAIN = "the file is damaged; get it again from its source"
 
@@ -39,7 +39,7 @@ class BundleFile:
         self.archive = archive
         self.manifest = manifest
         self.digest = digest
-        self._beside: WeightsRange | None = None
+        self._beside: dict[str, WeightsRange] = {}
 
     @property
     def modified(self) -> int:
@@ -64,7 +64,22 @@ class BundleFile:
         Raises:
             BundleError: it is not there, cut short or damaged.
         """
-        model = self.model
+        return self.place(self.model)
+
+    def adapters(self) -> list[AdapterRange]:
+        """The model's LoRA adapters, checked as `weights`.
+
+        Raises:
+            BundleError: one is not there, cut short or damaged.
+        """
+        return [AdapterRange(weights=self.place(model), scale=model.scale) for model in self.manifest.adapters]
+
+    def place(self, model: Model) -> WeightsRange:
+        """Where a GGUF of the bundle lies, after a check of its header.
+
+        Raises:
+            BundleError: it is not there, cut short or damaged.
+        """
         if model.sidecar:
             weights = self._sidecar(model)
         elif self.archive is None:
@@ -81,8 +96,8 @@ class BundleFile:
 
     def _sidecar(self, model: Model) -> WeightsRange:
         """Opened once, as the file itself is."""
-        if self._beside is not None:
-            return self._beside
+        if model.sidecar in self._beside:
+            return self._beside[model.sidecar]
         place = self.path.with_name(model.sidecar)
         try:
             descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -98,8 +113,8 @@ class BundleFile:
                 f"failed to open the weights {place}: it has {size} bytes, and {model.size} are recorded",
                 "the file belongs to another bundle or was cut short; get it again from its source",
             )
-        self._beside = WeightsRange(descriptor=descriptor, offset=0, size=size)
-        return self._beside
+        self._beside[model.sidecar] = WeightsRange(descriptor=descriptor, offset=0, size=size)
+        return self._beside[model.sidecar]
 
 
 def open_own(environment: Mapping[str, str]) -> BundleFile:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,11 +43,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("path", type=Path)
     parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--adapter", action="append", nargs=2, default=[], metavar=("PATH", "OFFSET"))
     options = parser.parse_args(arguments)
     try:
-        with _open(options.path) as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(_open(options.path))
             size = os.fstat(file.fileno()).st_size - options.offset if options.size is None else options.size
-            facts = dry_load(file.fileno(), options.offset, size, libraries.folder(os.environ))
+            adapters = [
+                (stack.enter_context(_open(Path(path))).fileno(), int(offset)) for path, offset in options.adapter
+            ]
+            facts = dry_load(file.fileno(), options.offset, size, libraries.folder(os.environ), adapters)
     except BundleError as error:
         print(error.render(), file=sys.stderr)
         return 1
@@ -54,11 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def dry_load(descriptor: int, offset: int, size: int, libraries_folder: Path) -> Facts:
-    """Let llama.cpp read everything of a GGUF but its tensors.
+def dry_load(
+    descriptor: int, offset: int, size: int, libraries_folder: Path, adapters: Sequence[tuple[int, int]] = ()
+) -> Facts:
+    """Let llama.cpp read everything of a GGUF but its tensors, and the adapters at (descriptor, offset).
 
     Raises:
-        BundleError: no GGUF, cut short, or of an architecture that this llama.cpp does not know.
+        BundleError: no GGUF, cut short, or of an architecture that this llama.cpp does not know; or an adapter that
+            does not fit it.
     """
     if offset + size > os.fstat(descriptor).st_size:
         raise BundleError("failed to load the model: the file ends before the model does", "get the file again")
@@ -67,6 +76,8 @@ def dry_load(descriptor: int, offset: int, size: int, libraries_folder: Path) ->
     library.load_backend(variants[libraries.plainest(variants)])
     model = Model(library, descriptor, offset, allocate=False)
     try:
+        for adapter, start in adapters:
+            model.load_adapter(adapter, start, 1.0)
         return Facts(
             description=model.description,
             architecture=model.metadata("general.architecture") or "",

@@ -73,6 +73,7 @@ def _facts(
         "target": environment.get("BUNDLE_TARGET") or ", ".join(manifest.runtime) or "checkout",
         "runtime": manifest.runtime,
         "model": model,
+        "adapters": manifest.adapters,
         "unused": [other for other in manifest.models if other is not model and other.role in _UNUSED],
         "template": manifest.template,
         "system": manifest.system,
@@ -191,6 +192,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("manifest", f"sha256:{facts['manifest_sha256']}, made with bundle {facts['built_by']}"),
         ("target", facts["target"]),
         ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
+        *(("adapter", _adapter_row(adapter)) for adapter in facts["adapters"]),
         *((other.role, f"{other.member or other.sidecar}: {_NOT_USED}") for other in facts["unused"]),
         ("template", f"{template.kind}: {template.reason}" if template else "none"),
         ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
@@ -226,6 +228,10 @@ def _life_rows(life: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("time limit", f"{most} ({limit['reason']})"),
         ("full", f"{'shift the context' if shift['on'] else 'stop'} ({shift['reason']})"),
     ]
+
+
+def _adapter_row(adapter: Model) -> str:
+    return f"{adapter.member or adapter.sidecar}, scale {adapter.scale:g}, {adapter.parameters:,} weights"
 
 
 def _warm_row(warm: Mapping[str, Any]) -> str:

@@ -97,6 +97,8 @@ def load(
     )
     warm_tokens = 0
     try:
+        for adapter in options.adapters:
+            model.load_adapter(adapter.weights.descriptor, adapter.weights.offset, adapter.scale)
         plan = _plan(model, cell, source, options, free.available)
         if options.embeds:
             engine: Engine = EmbeddingEngine(model, embedder)

@@ -142,6 +142,7 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
     verdict = choose_variant(environment)
     progress(0.01, "loading")
     options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
+    options = msgspec.structs.replace(options, adapters=bundle.adapters())
     if bundle.manifest.warm is not None:
         from bundler.runtime import warm
 

@@ -22,7 +22,7 @@ def verify(environment: Mapping[str, str], *, as_json: bool) -> int:
         report = verification.verify(bundle.source, _Counter(progress, bundle.source).advance)
         for model in bundle.manifest.models:
             if model.sidecar:
-                beside = FileSource(bundle.weights().descriptor)
+                beside = FileSource(bundle.place(model).descriptor)
                 verification.check_file(beside, model.size, model.sha256, _Counter(progress, beside).advance)
     if as_json:
         facts = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from bundler.errors import BundleError
@@ -26,13 +27,19 @@ _QUESTIONS = ("Hello", "What is 2 + 2?", "zażółć", "1")
 """As different as questions can begin; what their prompts have in common every prompt begins with."""
 
 
-def guard(weights_sha256: str, llama_cpp: str, tuning: Tuning | None = None) -> str:
+def guard(
+    weights_sha256: str,
+    llama_cpp: str,
+    tuning: Tuning | None = None,
+    *,
+    adapters: Sequence[tuple[str, float]] = (),
+) -> str:
     """A digest of all that a state depends on beside its tokens: weights, adapters, cache types, RoPE, versions."""
     tuning = tuning or tune(_AS_COMPUTED)
     facts = {
         "state": STATE_VERSION,
         "weights": weights_sha256,
-        "adapters": [],
+        "adapters": list(adapters),
         "cache": {"key": tuning.key_type, "value": tuning.value_type},
         "flash_attention": tuning.flash_attention,
         "rope": "as the model says",
@@ -61,10 +68,13 @@ def usable(manifest: Manifest, target: str, options: LoadOptions = _AS_COMPUTED)
     warm, model, runtime = manifest.warm, manifest.model("chat"), manifest.runtime.get(target)
     if warm is None:
         return ""
-    if model is None or runtime is None or warm.guard != guard(model.sha256, runtime.llama_cpp, tune(options)):
-        if model and runtime and warm.guard == guard(model.sha256, runtime.llama_cpp):
-            return "it was computed with another KV cache"
+    adapters = [(adapter.sha256, adapter.scale) for adapter in manifest.adapters]
+    if model is None or runtime is None:
         return "it was computed for other weights or another version of llama.cpp"
+    if warm.guard != guard(model.sha256, runtime.llama_cpp, tune(options), adapters=adapters):
+        if warm.guard == guard(model.sha256, runtime.llama_cpp, adapters=adapters):
+            return "it was computed with another KV cache"
+        return "it was computed for other weights or adapters, or another version of llama.cpp"
     return ""
 
 

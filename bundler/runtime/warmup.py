@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -51,13 +52,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("llama_cpp")
     parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--adapter", action="append", nargs=3, default=[], metavar=("PATH", "OFFSET", "SIZE"))
     options = parser.parse_args(arguments)
     try:
         manifest = manifests.decode(sys.stdin.buffer.read())
-        with options.weights.open("rb") as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(options.weights.open("rb"))
             size = os.fstat(file.fileno()).st_size - options.offset if options.size is None else options.size
             weights = WeightsRange(descriptor=file.fileno(), offset=options.offset, size=size)
-            warmed, state = warm_up(manifest, weights, options.llama_cpp)
+            adapters = [
+                WeightsRange(
+                    descriptor=stack.enter_context(Path(path).open("rb")).fileno(), offset=int(offset), size=int(length)
+                )
+                for path, offset, length in options.adapter
+            ]
+            warmed, state = warm_up(manifest, weights, adapters, options.llama_cpp)
         options.state.write_bytes(state)
     except BundleError as error:
         print(error.render(), file=sys.stderr)
@@ -69,8 +78,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def warm_up(manifest: Manifest, weights: WeightsRange, llama_cpp: str) -> tuple[Warmed, bytes | bytearray]:
+def warm_up(
+    manifest: Manifest, weights: WeightsRange, adapters: Sequence[WeightsRange], llama_cpp: str
+) -> tuple[Warmed, bytes | bytearray]:
     """Evaluate the beginning of every chat with the weights of a GGUF, as the first request would.
+
+    `adapters` are those of the manifest, in its order.
 
     Raises:
         BundleError: there is no such beginning, or the model cannot be loaded.
@@ -83,6 +96,9 @@ def warm_up(manifest: Manifest, weights: WeightsRange, llama_cpp: str) -> tuple[
         raise BundleError(
             "failed to compute the prompt: the encoder of this model reads a prompt as a whole", "leave out --warm"
         )
+    scales = [adapter.scale for adapter in manifest.adapters]
+    for adapter, scale in zip(adapters, scales, strict=True):
+        model.load_adapter(adapter.descriptor, adapter.offset, scale)
     tokens = beginning(manifest, model.vocabulary)
     if len(tokens) < _LEAST:
         raise BundleError(
@@ -94,7 +110,7 @@ def warm_up(manifest: Manifest, weights: WeightsRange, llama_cpp: str) -> tuple[
     warmed = Warmed(
         tokens=tokens,
         exact=len(tokens) // CHUNK * CHUNK,
-        guard=guard(_digest(weights), llama_cpp),
+        guard=guard(_digest(weights), llama_cpp, adapters=list(zip(map(_digest, adapters), scales, strict=True))),
         seconds=time.monotonic() - began,
     )
     model.close()

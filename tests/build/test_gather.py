@@ -97,7 +97,11 @@ def test_the_same_source_twice_is_one(project: Site) -> None:
             "name one model alone",
         ),
         ("FROM ./mmproj.gguf\n", "1:6: ./mmproj.gguf holds no model: it is a projector", "name the model's own GGUF"),
-        ("FROM ./lora.gguf\n", "1:6: ./lora.gguf holds no model: it is an adapter", "name the model's own GGUF"),
+        (
+            "FROM ./lora.gguf\n",
+            "1:6: ./lora.gguf holds no model: it is an adapter",
+            "name the model's own GGUF, and this with ADAPTER",
+        ),
         (
             "FROM ./tiny.gguf\nDRAFT ./mmproj.gguf\n",
             "2:7: ./mmproj.gguf holds no model: it is a projector",

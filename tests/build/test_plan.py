@@ -129,12 +129,6 @@ def test_names_that_no_client_could_use(project: Project, name: str) -> None:
     assert fails(project(), name).message.startswith("failed to name the model ")
 
 
-def test_what_this_version_does_not_know_is_refused_at_its_place(project: Project) -> None:
-    folder = project("ADAPTER x")
-    error = fails(folder)
-    assert error.message == shown(folder, "2:1", "ADAPTER is not supported yet by this version\n  ADAPTER x\n  ^")
-
-
 @pytest.mark.parametrize(
     ("metadata", "cause"),
     [

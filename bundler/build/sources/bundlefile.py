@@ -30,7 +30,8 @@ def find(path: Path, shown: str) -> Found:
         if not bundle.manifest.models:
             raise SourceError(f"{shown} is a bundle without a model", "name one that holds a model")
         weights = tuple(
-            Weights(KINDS[model.role], blob_of(bundle, model), _name(model)) for model in bundle.manifest.models
+            Weights(KINDS[model.role], blob_of(bundle, model), _name(model), model.scale)
+            for model in bundle.manifest.models
         )
         return Found(
             weights=weights,

@@ -26,6 +26,8 @@ class Weights:
     blob: Blob
     name: str
     """That of the file without its ending; the bundle's member is named after it."""
+    scale: float = 1.0
+    """Of an adapter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,6 +198,13 @@ class WeightsRange(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class AdapterRange(msgspec.Struct, frozen=True, kw_only=True):
+    """A LoRA adapter, and how strongly it is applied."""
+
+    weights: WeightsRange
+    scale: float
+
+
 class Warmth(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a model after the tokens that every chat begins with, from an earlier evaluation."""
 
@@ -234,6 +241,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Print llama.cpp's own log on stderr."""
     embeds: bool = False
     """The model makes embeddings and generates no text."""
+    adapters: Sequence[AdapterRange] = ()
+    """Applied to every sequence, so what is computed once may be shared by all."""
     warmth: Warmth | None = None
 
 

@@ -116,6 +116,7 @@ class Context:
                 f"failed to make a context of {cells} tokens: {log.cause()}",
                 "ask for a smaller one (--ctx-size, --parallel), or leave out --cache-type-k and --cache-type-v",
             )
+        model.apply_adapters(pointer)
         self.model = model
         self.pointer = pointer
         self.batch, self.sequences = batch, sequences

@@ -70,6 +70,7 @@ class LlamaEmbedder:
         context = binding.llama_init_from_model(self._model.pointer, parameters)
         if not context:
             raise BundleError(f"failed to make a context for embeddings: {log.cause()}")
+        self._model.apply_adapters(context)
         return context
 
     def embed(self, inputs: Sequence[Sequence[int]]) -> list[list[list[float]]]:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from typing import Any
 
 from bundler.errors import BundleError
 from bundler.runtime.llama.library import Library
@@ -62,9 +63,35 @@ class Model:
         self.library = library
         self.pointer = pointer
         self.vocabulary = LlamaVocabulary(library, binding.llama_model_get_vocab(pointer))
+        self._adapters: list[tuple[Any, float]] = []
+
+    def load_adapter(self, descriptor: int, offset: int, scale: float) -> None:
+        """Read the LoRA adapter that begins at byte `offset` of an open file, before any context is made.
+
+        Raises:
+            BundleError: with what llama.cpp said.
+        """
+        self.library.log.clear()
+        with _Stream(descriptor, offset) as stream:
+            adapter = self.library.binding.llama_adapter_lora_init_from_file_ptr(self.pointer, stream)
+        if not adapter:
+            raise BundleError(
+                f"failed to load an adapter: {self.library.log.cause()}",
+                "the file is damaged, or the adapter is one of another model",
+            )
+        self._adapters.append((adapter, scale))
+
+    def apply_adapters(self, context: Any) -> None:
+        """Have a context of this model use its adapters."""
+        if not self._adapters:
+            return
+        binding, count = self.library.binding, len(self._adapters)
+        adapters = (binding.llama_adapter_lora_p_ctypes * count)(*(adapter for adapter, _ in self._adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in self._adapters))
+        binding.llama_set_adapters_lora(context, adapters, count, scales)
 
     def close(self) -> None:
-        """Free the weights. No context of the model may be in use any more; its vocabulary is gone too."""
+        """Free the weights and adapters. No context of the model may be in use any more; its vocabulary is gone too."""
         if self.pointer:
             self.library.binding.llama_model_free(self.pointer)
             self.pointer = None
