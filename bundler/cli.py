@@ -19,6 +19,7 @@ from bundler import __version__
 from bundler.cli_modelfile import modelfile
 from bundler.cli_runtime import runtime
 from bundler.cli_template import template
+from bundler.cli_variants import apply, diff, patch
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
 from bundler.formats.quantization import TYPES
@@ -305,6 +306,9 @@ def _as_command(path: Path) -> str:
 command.add_command(modelfile)
 command.add_command(runtime)
 command.add_command(template)
+command.add_command(diff)
+command.add_command(patch)
+command.add_command(apply)
 
 
 def main() -> None:

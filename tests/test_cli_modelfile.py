@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bundler import cli
+from bundler.build.archive import Content
 from bundler.build.progress import Silent
-from bundler.build.write import Content, write_bundle
+from bundler.build.write import write_bundle
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
 

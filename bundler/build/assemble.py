@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bundler.build import bundles, packs, runtimes
+from bundler.build.archive import Content
 from bundler.build.dryload import check_model
 from bundler.build.gather import Adapter
 from bundler.build.output import OutputFile, refuse_overwriting
@@ -24,7 +25,7 @@ from bundler.build.progress import Progress
 from bundler.build.quantize import Quantization, with_fewer_bits
 from bundler.build.runtimes import Runtime
 from bundler.build.warm import warm_up
-from bundler.build.write import PE_LIMIT, Content, Written, write_bundle
+from bundler.build.write import PE_LIMIT, Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats import targets
 

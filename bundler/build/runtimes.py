@@ -8,13 +8,13 @@ from typing import Final
 
 from bundler.build import blob as blobs
 from bundler.build import bundles
+from bundler.build.archive import Content
 from bundler.build.blob import Blob
 from bundler.build.bundles import Bundle
 from bundler.build.packs import Pack
 from bundler.build.tool import part_contents, runtime_parts
-from bundler.build.write import Content
 from bundler.errors import BundleError
-from bundler.formats.container import MANIFEST
+from bundler.formats.container import MANIFEST, launcher_size
 from bundler.formats.manifest import RuntimeParts
 
 PARTS: Final = "runtime/"
@@ -55,8 +55,7 @@ def of_bundle(bundle: Bundle) -> Runtime:
     """
     if not bundle.manifest.runtime:
         raise BundleError(f"failed to take the runtime of {bundle.path}: it holds none", "leave out --keep-runtime")
-    size = min(entry.header_offset for entry in bundle.archive.entries.values())
-    launcher = blobs.part(bundle.path, 0, size, f"{bundle.path}, launcher")
+    launcher = blobs.part(bundle.path, 0, launcher_size(bundle.archive), f"{bundle.path}, launcher")
     members = [Content(name, bundles.member_blob(bundle, name)) for name in members_of(bundle)]
     return Runtime(launcher, members, bundle.manifest.runtime)
 

@@ -16,9 +16,10 @@ import msgspec
 
 from bundler import __version__
 from bundler.build import cache
+from bundler.build.archive import Content
 from bundler.build.packs import Pack
 from bundler.build.progress import Silent
-from bundler.build.write import Content, write_bundle
+from bundler.build.write import write_bundle
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, RuntimeParts
 

@@ -9,13 +9,14 @@ import msgspec
 
 from bundler import __version__
 from bundler.build import bundles, packs, runtimes
+from bundler.build.archive import Content
 from bundler.build.bundles import MODELFILE, Bundle
 from bundler.build.gather import FOLDERS
 from bundler.build.output import OutputFile, refuse_overwriting
 from bundler.build.packs import Pack
 from bundler.build.progress import Progress
 from bundler.build.sources import bundlefile
-from bundler.build.write import Content, Written, write_bundle
+from bundler.build.write import Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats.container import ALIGNMENT, MANIFEST
 from bundler.formats.manifest import FORMAT, Manifest, Model

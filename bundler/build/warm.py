@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from bundler.build import tool
+from bundler.build.archive import Content
 from bundler.build.blob import Blob, Range, stamp
 from bundler.build.packs import Pack
 from bundler.build.progress import Progress
-from bundler.build.write import Content
 from bundler.formats import manifest as manifests
 from bundler.formats.manifest import Manifest, Warm
 from bundler.formats.source import CHUNK, chunks

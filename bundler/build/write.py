@@ -6,56 +6,28 @@ where the filesystem can share blocks, the model is not copied at all. Knows not
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from bundler.build import blob as blobs
+from bundler.build.archive import ArchiveWriter, Content, head_digest, time_stamp
 from bundler.build.blob import Blob
-from bundler.build.copying import append, hash_range
+from bundler.build.copying import append
 from bundler.build.output import OutputFile, file_size_limit
 from bundler.build.progress import Progress, Stage
 from bundler.errors import BundleError
 from bundler.formats import manifest as manifests
-from bundler.formats.container import (
-    MANIFEST,
-    DosTime,
-    Entry,
-    directory,
-    local_header,
-    place,
-    trailer_head,
-)
-from bundler.formats.manifest import Manifest, Member, Model
+from bundler.formats.container import MANIFEST
+from bundler.formats.manifest import Manifest, Model
 
 PE_LIMIT = (1 << 32) - 1
 """Windows starts no executable of 4 GiB or more."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """A member's name and its bytes; `aligned` puts them where they can be mapped."""
-
-    name: str
-    data: bytes | Path | Blob
-    aligned: bool = False
-
-    @cached_property
-    def blob(self) -> Blob:
-        """The bytes.
-
-        Raises:
-            BundleError: their file cannot be read.
-        """
-        return blobs.of(self.data, self.name)
 
 
 @dataclass(frozen=True)
@@ -90,14 +62,14 @@ def write_bundle(
     Raises:
         BundleError: the output cannot be written, or a source changed while it was read; nothing is left behind.
     """
-    stamp = _stamp(os.environ.get("SOURCE_DATE_EPOCH", ""))
+    stamp = time_stamp()
     program = blobs.of(launcher)
     weighty = {name: blobs.of(model) for name, model in models.items()}
     fixed = program.size + sum(member.blob.size for member in members)
     weights = sum(blob.size for blob in weighty.values())
     external = external_weights or _must_split(destination, manifest, fixed, weights)
     total = fixed + weights
-    _check_space(destination, total)
+    check_space(destination, total)
     inside = {} if external else weighty
     beside = weighty if external else {}
     with (
@@ -107,65 +79,19 @@ def write_bundle(
     ):
         sidecars, renamed = _write_sidecars(destination, beside, manifest, stage, pool, outputs)
         output = outputs.enter_context(OutputFile(destination))
-        writing = _Writing(output, stamp, stage, pool)
+        writing = ArchiveWriter(output, stamp, stage, pool)
         writing.launcher(program)
         for member in members:
             writing.member(member)
         for name, blob in inside.items():
             writing.member(Content(name, blob, aligned=True))
         final = _complete(renamed, writing)
-        digest = writing.finish(manifests.encode(final, base))
+        digest = writing.finish(MANIFEST, manifests.encode(final, base))
         for sidecar in sidecars:
             sidecar.commit(executable=False)
         output.commit(executable=True)
     beside_it = [sidecar.destination for sidecar in sidecars]
     return Written(destination, output.position, beside_it, final, digest, writing.shared)
-
-
-class _Writing:
-    """The state of one pass over the output file."""
-
-    def __init__(self, output: OutputFile, stamp: DosTime, stage: Stage, pool: ThreadPoolExecutor) -> None:
-        self._output = output
-        self._stamp = stamp
-        self._stage = stage
-        self._pool = pool
-        self._outside = hashlib.sha256()
-        self.entries: list[Entry] = []
-        self.members: dict[str, Member] = {}
-        self.shared = 0
-
-    def launcher(self, blob: Blob) -> None:
-        append(blob, self._output, self._stage, self._pool)
-        hash_range(self._outside, self._output.descriptor, 0, blob.size)
-
-    def member(self, content: Content) -> Member:
-        entry = place(self._output.position, content.name, content.blob.size, aligned=content.aligned)
-        padding = bytes(entry.header_offset - self._output.position)
-        self._output.write(padding)
-        self._output.write(local_header(entry, self._stamp))
-        sha256, crc, shared = append(content.blob, self._output, self._stage, self._pool)
-        self.shared += shared
-        entry = Entry(entry.name, entry.header_offset, entry.offset, entry.size, crc)
-        header = local_header(entry, self._stamp)
-        self._output.patch(entry.header_offset, header)
-        self._outside.update(padding + header)
-        self.entries.append(entry)
-        member = Member(name=entry.name, offset=entry.offset, size=entry.size, sha256=sha256)
-        self.members[entry.name] = member
-        return member
-
-    def finish(self, manifest: bytes) -> str:
-        """Append the manifest, the directory and the trailer; the manifest's digest."""
-        digest = self.member(Content(MANIFEST, Blob((manifest,), MANIFEST))).sha256
-        tail = directory(self.entries, self._output.position, self._stamp) + trailer_head(digest)
-        self._outside.update(tail)
-        self._output.write(tail + self._outside.hexdigest().encode())
-        return digest
-
-    def header_sha256(self, member: str, length: int) -> str:
-        """Digest of the first `length` bytes of a member already written."""
-        return _head_digest(self._output.descriptor, self.members[member].offset, length)
 
 
 def _write_sidecars(
@@ -199,7 +125,7 @@ def _write_sidecars(
             OutputFile(destination.with_name(f"{destination.stem}.weights-{len(made)}.gguf"))
         )
         sha256, _, _ = append(blob, output, stage, pool)
-        header = _head_digest(output.descriptor, 0, model.header_size)
+        header = head_digest(output.descriptor, 0, model.header_size)
         output.destination = destination.with_name(_sidecar_name(destination.stem, sha256))
         made.append(output)
         entries.append(
@@ -216,7 +142,7 @@ def _sidecar_name(stem: str, sha256: str) -> str:
     return f"{portable}-{sha256[:8]}.gguf"
 
 
-def _complete(manifest: Manifest, writing: _Writing) -> Manifest:
+def _complete(manifest: Manifest, writing: ArchiveWriter) -> Manifest:
     """The manifest with the places and digests of what was written."""
     models = [
         msgspec.structs.replace(
@@ -232,23 +158,6 @@ def _complete(manifest: Manifest, writing: _Writing) -> Manifest:
     return msgspec.structs.replace(manifest, models=models, members=list(writing.members.values()))
 
 
-def _head_digest(descriptor: int, offset: int, length: int) -> str:
-    digest = hashlib.sha256()
-    hash_range(digest, descriptor, offset, length)
-    return digest.hexdigest()
-
-
-def _stamp(source_date_epoch: str) -> DosTime:
-    """The members' time: the variable SOURCE_DATE_EPOCH, in Unix seconds, or the earliest that ZIP knows."""
-    try:
-        return DosTime.from_epoch(int(source_date_epoch or 0))
-    except ValueError as cause:
-        raise BundleError(
-            f"failed to read the variable SOURCE_DATE_EPOCH: {source_date_epoch[:40]!r} is no number of seconds",
-            "set it to Unix seconds, or unset it",
-        ) from cause
-
-
 def _must_split(destination: Path, manifest: Manifest, fixed: int, weights: int) -> bool:
     """Whether one file cannot hold it all: Windows' limit for executables, or FAT32's for files."""
     size = fixed + weights + (1 << 20)
@@ -258,7 +167,12 @@ def _must_split(destination: Path, manifest: Manifest, fixed: int, weights: int)
     return limit is not None and size > limit
 
 
-def _check_space(destination: Path, needed: int) -> None:
+def check_space(destination: Path, needed: int) -> None:
+    """Check that `needed` bytes fit beside `destination`, where nothing can be shared.
+
+    Raises:
+        BundleError: they do not.
+    """
     try:
         free = shutil.disk_usage(destination.parent).free
     except OSError:

@@ -210,6 +210,11 @@ def read_archive(source: Source) -> Archive:
     return Archive({entry.name: entry for entry in entries}, manifest_sha256, outside_sha256, end - 64, end)
 
 
+def launcher_size(archive: Archive) -> int:
+    """Bytes before the first member: the launcher."""
+    return min((entry.header_offset for entry in archive.entries.values()), default=0)
+
+
 def outside_ranges(archive: Archive) -> Iterator[tuple[int, int]]:
     """The (offset, length) ranges that the `outside` digest covers, in file order."""
     position = 0

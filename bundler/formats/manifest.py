@@ -202,12 +202,12 @@ def decode(data: bytes) -> Manifest:
     except (msgspec.ValidationError, msgspec.DecodeError) as cause:
         raise _damaged(cause) from cause
     for model in manifest.models:
-        if model.sidecar and not _is_name(model.sidecar):
+        if model.sidecar and not is_file_name(model.sidecar):
             raise _damaged(f"weights beside the executable cannot be called {model.sidecar!r}")
     return manifest
 
 
-def _is_name(text: str) -> bool:
+def is_file_name(text: str) -> bool:
     """Whether it names a file in the same folder, on every system."""
     return text not in (".", "..") and text.isprintable() and not any(char in text for char in "/\\:")
 

@@ -7,13 +7,14 @@ promises nothing about who made the file: a digest says that it is whole, not wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bundler.errors import BundleError
 from bundler.formats import manifest as manifests
 from bundler.formats.container import MANIFEST, Archive, Entry, outside_ranges, read_archive
-from bundler.formats.manifest import Manifest
+from bundler.formats.manifest import Manifest, Member
+from bundler.formats.patch import MANIFEST as PATCH
 from bundler.formats.source import Source, chunks
 
 _AGAIN = "the file is damaged; get it again from its source"
@@ -38,6 +39,8 @@ def read_manifest(source: Source, archive: Archive) -> Manifest:
         BundleError: it is missing, damaged, or of a newer format.
     """
     entry = archive.entries.get(MANIFEST)
+    if entry is None and PATCH in archive.entries:
+        raise BundleError("failed to read the bundle: it is a patch", "put it onto its bundle: bundle apply PATCH OLD")
     if entry is None:
         raise BundleError(f"failed to read the bundle: it holds no {MANIFEST}", _AGAIN)
     if entry.size > manifests.MAX_SIZE:
@@ -57,16 +60,27 @@ def verify(source: Source, advance: Callable[[int], None] = lambda count: None) 
     archive = read_archive(source)
     manifest = read_manifest(source, archive)
     advance(archive.entries[MANIFEST].size)
-    problems = _compare_listing(manifest, archive)
-    expected = {member.name: member.sha256 for member in manifest.members}
+    if problems := compare(source, archive, manifest.members, MANIFEST, advance):
+        raise BundleError("failed to verify the bundle: " + "; ".join(problems), _AGAIN)
+    return Report(manifest, archive.manifest_sha256, len(archive.entries), archive.end, source.size - archive.end)
+
+
+def compare(
+    source: Source,
+    archive: Archive,
+    members: Sequence[Member],
+    manifest: str,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[str]:
+    """What differs between an archive and its digests; `members` is what its manifest, called so, lists."""
+    problems = _compare_listing(members, archive, manifest)
+    expected = {member.name: member.sha256 for member in members}
     for entry in archive.entries.values():
         if entry.name in expected and _digest(source, [(entry.offset, entry.size)], advance) != expected[entry.name]:
             problems.append(f"{entry.name} (bytes {entry.offset} to {entry.offset + entry.size}): its SHA-256 differs")
     if _digest(source, outside_ranges(archive), advance) != archive.outside_sha256:
         problems.append("the bytes outside the members (launcher, headers, padding, directory): their SHA-256 differs")
-    if problems:
-        raise BundleError("failed to verify the bundle: " + "; ".join(problems), _AGAIN)
-    return Report(manifest, archive.manifest_sha256, len(archive.entries), archive.end, source.size - archive.end)
+    return problems
 
 
 def check_file(source: Source, size: int, sha256: str, advance: Callable[[int], None] = lambda count: None) -> None:
@@ -81,13 +95,13 @@ def check_file(source: Source, size: int, sha256: str, advance: Callable[[int], 
         raise BundleError("failed to verify: its SHA-256 differs from the recorded one", _AGAIN)
 
 
-def _compare_listing(manifest: Manifest, archive: Archive) -> list[str]:
-    listed = {member.name: (member.offset, member.size) for member in manifest.members}
-    held = {name: _place(entry) for name, entry in archive.entries.items() if name != MANIFEST}
-    problems = [f"{name}: listed in {MANIFEST} and not there" for name in listed.keys() - held.keys()]
-    problems += [f"{name}: not listed in {MANIFEST}" for name in held.keys() - listed.keys()]
+def _compare_listing(members: Sequence[Member], archive: Archive, manifest: str) -> list[str]:
+    listed = {member.name: (member.offset, member.size) for member in members}
+    held = {name: _place(entry) for name, entry in archive.entries.items() if name != manifest}
+    problems = [f"{name}: listed in {manifest} and not there" for name in listed.keys() - held.keys()]
+    problems += [f"{name}: not listed in {manifest}" for name in held.keys() - listed.keys()]
     problems += [
-        f"{name}: not at the place that {MANIFEST} gives"
+        f"{name}: not at the place that {manifest} gives"
         for name in listed.keys() & held.keys()
         if listed[name] != held[name]
     ]

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from bundler.build import bundles, runtimes
+from bundler.build.archive import Content
 from bundler.build.assemble import Built, build_bundle
 from bundler.build.packs import Pack
 from bundler.build.progress import Silent
-from bundler.build.write import Content, write_bundle
+from bundler.build.write import write_bundle
 from bundler.formats.manifest import Manifest
 from bundler.formats.source import FileSource
 from bundler.formats.verification import verify

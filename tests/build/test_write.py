@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from bundler.build import blob, output, write
+from bundler.build.archive import Content
 from bundler.build.copying import append
 from bundler.build.output import OutputFile
 from bundler.build.progress import Silent
-from bundler.build.write import Content, Written, write_bundle
+from bundler.build.write import Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Model, RuntimeParts, decode, encode
 

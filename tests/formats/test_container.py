@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bundler.build.archive import Content
 from bundler.build.progress import Progress, Silent, Stage, Unit
-from bundler.build.write import Content, Written, write_bundle
+from bundler.build.write import Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats.container import ALIGNMENT, directory, local_header, place, read_archive
 from bundler.formats.container import DosTime as Stamp

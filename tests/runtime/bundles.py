@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bundler.build.archive import Content
 from bundler.build.blob import Blob
 from bundler.build.progress import Silent
-from bundler.build.write import Content, write_bundle
+from bundler.build.write import write_bundle
 from bundler.formats import gguf
 from bundler.formats.manifest import Manifest, Model, Template
 from bundler.formats.source import FileSource
