@@ -63,7 +63,7 @@ def patch(old: Path, new: Path, output: Path, as_json: bool, quiet: bool) -> Non
 
     made = make(old, new, output, progress(quiet=quiet or as_json))
     if as_json:
-        facts = {"path": str(output), "size": made.size, "patch_sha256": made.sha256}
+        facts = {"path": str(output), "size": made.size, "sha256": made.sha256}
         versions = {"old": msgspec.to_builtins(made.patch.old), "new": msgspec.to_builtins(made.patch.new)}
         carried = [{"name": member.name, "size": member.size} for member in made.patch.members]
         click.echo(json.dumps({**facts, **versions, "members": carried}))

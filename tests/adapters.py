@@ -9,6 +9,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+from tests.models import Floats
+
 Q = "blk.0.attn_q.weight"
 OUTPUT = "output.weight"
 
@@ -26,8 +28,12 @@ def write_adapter(
     metadata: Mapping[str, Any] | None = None,
     suffixes: tuple[str, str] = (".lora_a", ".lora_b"),
     width: int = 0,
+    matrices: Mapping[str, tuple[Floats, Floats]] | None = None,
 ) -> Path:
-    """One that changes `targets` of the model; `width` gives it columns that the model does not have."""
+    """One that changes `targets` of the model; `width` gives it columns that the model does not have.
+
+    `matrices` are A and B by tensor, instead of random ones.
+    """
     random = np.random.default_rng(seed)
     shapes = {tensor.name: [int(size) for size in tensor.shape] for tensor in gguf.GGUFReader(model).tensors}
     writer = gguf.GGUFWriter(path, architecture)
@@ -40,6 +46,7 @@ def write_adapter(
         columns, rows = shapes.get(name, [32, 32])
         a = random.standard_normal((rank, width or columns), dtype=np.float32)
         b = random.standard_normal((rows, rank), dtype=np.float32)
+        a, b = (matrices or {}).get(name, (a, b))
         for suffix, values in zip(suffixes, (a, b), strict=False):
             if suffix:
                 writer.add_tensor(name + suffix, values)

@@ -173,6 +173,12 @@ def _draft(modelfile: Modelfile, command: Command, found: Found) -> Part:
             f"{value} holds no model: it is a {kind}",
             "name a smaller model with the same vocabulary",
         )
+    if any(weights.kind == "adapter" for weights in found.weights):
+        raise modelfile.error(
+            command.value_place,
+            f"{clipped(command.value)} comes with an adapter, which no draft model can have",
+            "name a smaller model without one",
+        )
     return Part(command, replace(models[0], kind="draft"), found.advice)
 
 

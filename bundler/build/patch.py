@@ -15,7 +15,7 @@ import msgspec
 from bundler import __version__
 from bundler.build import blob as blobs
 from bundler.build import bundles
-from bundler.build.archive import ArchiveWriter, Content, time_stamp
+from bundler.build.archive import ArchiveWriter, Content, head_digest, time_stamp
 from bundler.build.blob import Blob, Range
 from bundler.build.bundles import Bundle
 from bundler.build.output import OutputFile, refuse_overwriting
@@ -42,7 +42,7 @@ class Patched(NamedTuple):
     size: int
     patch: Patch
     sha256: str
-    """Of its `patch.json`: two patches with the same one are the same."""
+    """Of the whole file."""
 
 
 @dataclass(slots=True)
@@ -195,7 +195,8 @@ def _write(output: Path, contents: list[Content], patch: Patch, progress: Progre
         writing = ArchiveWriter(file, time_stamp(), stage, pool)
         members: list[Member] = [writing.member(content) for content in contents]
         patch = msgspec.structs.replace(patch, members=members)
-        digest = writing.finish(MANIFEST, encode(patch))
+        writing.finish(MANIFEST, encode(patch))
+        digest = head_digest(file.descriptor, 0, file.position)
         file.commit(executable=False)
         return Patched(output, file.position, patch, digest)
 

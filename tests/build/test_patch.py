@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -113,6 +114,7 @@ def test_the_same_two_bundles_make_the_same_patch(shop: Site) -> None:
     shop.told(NEW, "new")
     first = make(shop)
     before = (shop.folder / "p").read_bytes()
+    assert first.sha256 == hashlib.sha256(before).hexdigest()
     assert make(shop).sha256 == first.sha256
     assert (shop.folder / "p").read_bytes() == before
 

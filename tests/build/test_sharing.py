@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.build import bundles
+from bundler.build import bundles, patch
+from bundler.build.apply import apply
 from bundler.build.assemble import build_bundle
 from bundler.build.progress import Silent
 from tests.build.conftest import Site, check
@@ -61,3 +62,13 @@ def test_a_new_prompt_takes_no_space_for_the_weights(site: Site, mounted: Path) 
     with bundles.open_bundle(mounted / "new.exe") as bundle:
         entry = bundle.archive.entries["models/tiny.gguf"]
         assert bundle.source.read_at(entry.offset, entry.size) == (site.folder / "tiny.gguf").read_bytes()
+
+
+def test_a_patched_bundle_shares_the_weights_of_the_old_one(site: Site, mounted: Path) -> None:
+    site.told("FROM ./tiny.gguf\nSYSTEM one\n", "old.exe")
+    site.told("FROM ./tiny.gguf\nSYSTEM two\n", "new.exe")
+    patch.make(site.folder / "old.exe", site.folder / "new.exe", mounted / "p", Silent())
+    shutil.copy(site.folder / "old.exe", mounted)
+    applied = apply(mounted / "p", mounted / "old.exe", mounted / "made.exe", Silent())
+    assert applied.shared > (site.folder / "tiny.gguf").stat().st_size - 4096
+    assert (mounted / "made.exe").read_bytes() == (site.folder / "new.exe").read_bytes()
