@@ -32,22 +32,17 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for scr
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, no summary; errors only.")
 
 
-class AdapterArgument(click.ParamType):
-    """`FILE` or `FILE=SCALE`."""
-
-    name = "FILE[=SCALE]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
-        file, equals, scale = str(value).rpartition("=")
-        if not equals:
-            return scale, 1.0
+def _adapters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, float]]:
+    """`FILE` or `FILE=SCALE`, each as a file and a scale."""
+    found = []
+    for value in values:
+        file, _, scale = value.rpartition("=")
         try:
-            number = float(scale)
+            number = float(scale) if file else math.nan
         except ValueError:
-            return str(value), 1.0
-        if not math.isfinite(number):
-            self.fail(f"{scale!r} is no scale", param, ctx)
-        return file, number
+            number = math.nan
+        found.append((file, number) if math.isfinite(number) else (value, 1.0))
+    return found
 
 
 @click.group(context_settings=_CONTEXT)
@@ -85,7 +80,8 @@ def command() -> None:
 @click.option(
     "--adapter",
     "adapters",
-    type=AdapterArgument(),
+    metavar="FILE[=SCALE]",
+    callback=_adapters,
     multiple=True,
     help="A LoRA adapter beside those of the Modelfile; several may be given.",
 )
@@ -110,7 +106,7 @@ def build(
     page: Path | None,
     warm: bool,
     keep_runtime: bool,
-    adapters: tuple[tuple[str, float], ...],
+    adapters: list[tuple[str, float]],
     type_name: str | None,
     imatrix: Path | None,
     requantize: bool,

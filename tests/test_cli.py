@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from bundler import cli
-from bundler.build import bundles
+from bundler.build import assemble, bundles
+from bundler.build.gather import Adapter
 from bundler.build.progress import Silent
 from bundler.build.write import write_bundle
+from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Template
 
 
@@ -82,3 +84,36 @@ def test_a_terminal_that_cannot_show_a_character(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert 'system    "Grüße ?"' in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "scale"),
+    [("a.gguf", "a.gguf", 1.0), ("a.gguf=0.5", "a.gguf", 0.5), ("a=b.gguf", "a=b.gguf", 1.0), ("a=b=-2", "a=b", -2.0)],
+)
+def test_an_adapter_may_have_a_scale(
+    given: str, file: str, scale: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Adapter] = []
+
+    def build(*arguments: object, adapters: list[Adapter], **options: object) -> None:
+        asked.extend(adapters)
+        raise BundleError("enough")
+
+    monkeypatch.setattr(assemble, "build_bundle", build)
+    result = CliRunner().invoke(cli.command, ["build", "-o", str(tmp_path / "m"), "--adapter", given])
+    assert isinstance(result.exception, BundleError)
+    assert asked == [Adapter(file, scale)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--quantize", "Q9"], "'Q9' is not one of 'Q1_0', 'Q2_0', "),
+        (["--imatrix", "i"], "--imatrix needs --quantize TYPE"),
+        (["--requantize"], "--requantize needs --quantize TYPE"),
+    ],
+)
+def test_quantizing_asked_for_in_a_wrong_way(options: list[str], said: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.command, ["build", "-o", str(tmp_path / "m"), *options])
+    assert result.exit_code == 2
+    assert said.lower() in result.stderr.lower()

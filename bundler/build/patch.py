@@ -52,7 +52,7 @@ class _Carried:
     rest: bytearray = field(default_factory=bytearray)
     members: dict[str, Blob] = field(default_factory=dict)
 
-    def bytes(self, data: bytes) -> Iterator[Piece]:
+    def between(self, data: bytes) -> Iterator[Piece]:
         """The pieces of some bytes between members."""
         at = 0
         for run in _ZEROS.finditer(data):
@@ -135,9 +135,9 @@ def _executable(bundle: Bundle, held: Mapping[str, Piece], carried: _Carried) ->
     digests[BUNDLE_MANIFEST] = archive.manifest_sha256
     at = launcher_size(archive)
     same = held.get(_digest(bundle, at)) if at else None
-    pieces = [same] if same else list(carried.bytes(source.read_at(0, at)))
+    pieces = [same] if same else list(carried.between(source.read_at(0, at)))
     for entry in archive.entries.values():
-        pieces += carried.bytes(source.read_at(at, entry.offset - at))
+        pieces += carried.between(source.read_at(at, entry.offset - at))
         at = entry.offset + entry.size
         if entry.size:
             same = held.get(digests.get(entry.name, ""))
@@ -145,7 +145,7 @@ def _executable(bundle: Bundle, held: Mapping[str, Piece], carried: _Carried) ->
             pieces.append(
                 same if same and fits else carried.member(f"new/{entry.name}", bundles.member_blob(bundle, entry.name))
             )
-    pieces += carried.bytes(source.read_at(at, source.size - at))
+    pieces += carried.between(source.read_at(at, source.size - at))
     return File(name="", size=source.size, sha256="", pieces=pieces)
 
 

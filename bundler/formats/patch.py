@@ -94,8 +94,8 @@ def decode(data: bytes) -> Patch:
         patch = msgspec.json.decode(data, type=Patch)
     except (msgspec.DecodeError, AttributeError, UnicodeDecodeError, RecursionError) as cause:
         raise damaged(cause) from cause
-    if cause := _contradiction(patch):
-        raise damaged(cause)
+    if contradiction := _contradiction(patch):
+        raise damaged(contradiction)
     return patch
 
 

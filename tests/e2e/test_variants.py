@@ -34,7 +34,7 @@ def build(folder: Path, output: str, **options: Any) -> Built:
 
 
 def answer(path: Path) -> str:
-    command = [path, "run", "Hello"]
+    command: list[str | Path] = [path, "run", "Hello"]
     result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=True)
     return result.stdout.strip()
 

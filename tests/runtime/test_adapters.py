@@ -140,7 +140,16 @@ def test_an_adapter_of_another_model_is_one_error(libs: Path, model: Path, tmp_p
 
 def test_a_dry_load_takes_adapters_too(libs: Path, model: Path, adapters: list[Path], tmp_path: Path) -> None:
     def dry_load(adapter: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "bundler.runtime", "_dry-load", model, "--adapter", adapter, "0"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "bundler.runtime",
+            "_dry-load",
+            model,
+            "--adapter",
+            adapter,
+            "0",
+        ]
         environment = {**os.environ, "BUNDLE_LIBS": str(libs)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

@@ -65,9 +65,9 @@ def test_an_imatrix_weighs_as_in_llama_quantize(
 ) -> None:
     imatrix = write_imatrix(tmp_path / "imatrix", model, legacy=legacy)
     ours, theirs, plain = tmp_path / "ours.gguf", tmp_path / "theirs.gguf", tmp_path / "plain.gguf"
-    given = ["--imatrix", imatrix, "--imatrix-name", str(imatrix)]
+    given: list[str | Path] = ["--imatrix", imatrix, "--imatrix-name", str(imatrix)]
     assert quantize(libs, model, ours, str(TYPES["Q3_K_S"]), *given).returncode == 0
-    command = [tools / "llama-quantize", "--imatrix", imatrix, model, theirs, "Q3_K_S"]
+    command: list[str | Path] = [tools / "llama-quantize", "--imatrix", imatrix, model, theirs, "Q3_K_S"]
     subprocess.run(command, capture_output=True, check=True)
     assert ours.read_bytes() == theirs.read_bytes()
     assert quantize(libs, model, plain, str(TYPES["Q3_K_S"])).returncode == 0
