@@ -14,6 +14,7 @@ from bundler.build.sources import ollama
 from bundler.errors import BundleError
 from bundler.formats.manifest import Message
 from bundler.formats.modelfile import Instruction
+from tests.adapters import write_adapter
 from tests.build.conftest import Site
 from tests.build.sources.making import content, fails, find, gguf, part
 
@@ -159,9 +160,12 @@ def test_advice_for_a_model_that_only_ollamas_engine_loads(store: Store, site: S
 
 
 def test_an_adapter_in_the_store(store: Store, site: Site) -> None:
-    store.add([("model", (site.folder / "tiny.gguf").read_bytes()), ("adapter", gguf(tensors=1))])
-    with pytest.raises(BundleError, match="small comes with an adapter, which is not supported yet by this version"):
-        site.build("FROM small\n", "m.exe")
+    adapter = write_adapter(site.folder / "lora.gguf", site.folder / "tiny.gguf").read_bytes()
+    store.add([("model", (site.folder / "tiny.gguf").read_bytes()), ("adapter", adapter)])
+    site.told("FROM small\n", "m.exe")
+    (found,) = site.manifest("m.exe").adapters
+    assert site.member("m.exe", found.member) == adapter
+    assert site.modelfile("m.exe").splitlines()[1] == f"ADAPTER ./{found.member}"
 
 
 def test_a_name_that_is_not_there(store: Store, tmp_path: Path) -> None:
