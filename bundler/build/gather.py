@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from bundler.build import resolve
-from bundler.build.blob import Blob
+from bundler.build.blob import Blob, Range
 from bundler.build.progress import Progress
 from bundler.build.sources import registry
 from bundler.build.sources.found import Found, Kind, SourceError, Weights
@@ -88,7 +89,7 @@ class Gathered:
         for index, part in enumerate(self.parts):
             if (
                 part.command is not None
-                and part.weights.blob == weights.blob
+                and _identity(part.weights.blob) == _identity(weights.blob)
                 and (part.weights.kind == "draft") == (command.name == "draft" or weights.kind == "draft")
             ):
                 return index
@@ -130,11 +131,20 @@ def gather(modelfile: Modelfile, folder: Path, progress: Progress, adapters: Seq
 
 def _each_once(adapters: list[Part]) -> list[Part]:
     """The same adapter named twice is one, with the later scale."""
-    once: dict[Blob, Part] = {}
+    once: dict[object, Part] = {}
     for part in adapters:
-        first = once.setdefault(part.weights.blob, part)
-        once[part.weights.blob] = replace(first, weights=replace(first.weights, scale=part.weights.scale))
+        identity = _identity(part.weights.blob)
+        first = once.setdefault(identity, part)
+        once[identity] = replace(first, weights=replace(first.weights, scale=part.weights.scale))
     return list(once.values())
+
+
+def _identity(blob: Blob) -> object:
+    """The same for the same bytes of the same files, however their paths are written."""
+    return tuple(
+        (os.path.realpath(piece.path), piece.offset, piece.size) if isinstance(piece, Range) else piece
+        for piece in blob.pieces
+    )
 
 
 def _chosen(modelfile: Modelfile, parts: list[Part]) -> dict[Kind, Part]:

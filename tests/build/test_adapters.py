@@ -45,11 +45,13 @@ def test_an_adapter_beside_the_modelfile_comes_last_and_may_have_a_scale(project
 
 
 def test_the_same_adapter_twice_is_one_with_the_later_scale(project: Site) -> None:
-    modelfile = "FROM ./tiny.gguf\nADAPTER ./one.gguf\nADAPTER one.gguf\n"
-    built = project.build(modelfile, "m.exe", adapters=[Adapter("./one.gguf", 2.0)])
-    assert [(adapter.member, adapter.scale) for adapter in built.written.manifest.adapters] == [
-        ("adapters/one.gguf", 2.0)
-    ]
+    modelfile = "FROM ./tiny.gguf\nADAPTER ./one.gguf\nADAPTER more/../one.gguf\n"
+    (project.folder / "Modelfile").write_text(modelfile)
+    for argument in (Path(), project.folder):
+        planned = plan(argument, "demo", adapters=[Adapter("./one.gguf", 2.0)])
+        (adapter,) = planned.manifest.adapters
+        assert (adapter.member, adapter.scale) == ("adapters/one.gguf", 2.0)
+        assert planned.text == "FROM ./models/tiny.gguf\nADAPTER ./adapters/one.gguf\nADAPTER ./adapters/one.gguf\n"
 
 
 def test_a_bundle_brings_its_adapters_and_their_scales_along(project: Site) -> None:

@@ -14,6 +14,7 @@ import pytest
 from bundler.build import patch
 from bundler.build.apply import apply
 from bundler.build.assemble import Built, build_bundle
+from bundler.build.bundles import open_bundle
 from bundler.build.gather import Adapter
 from bundler.build.packs import Pack
 from bundler.build.progress import Silent
@@ -29,7 +30,8 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 def build(folder: Path, output: str, **options: Any) -> Built:
     given: dict[str, Any] = {"name": "chain", "target": None, "pack": None, "external_weights": False, **options}
-    (folder / "Modelfile").write_text("FROM ./chain-f16.gguf\nPARAMETER temperature 0\n")
+    said = f"SYSTEM {'Be kind. ' * 20}\n" if given.get("warm") else ""
+    (folder / "Modelfile").write_text(f"FROM ./chain-f16.gguf\nPARAMETER temperature 0\n{said}")
     return build_bundle(folder, folder / output, **given, progress=Silent(), warn=lambda line: None)
 
 
@@ -82,6 +84,17 @@ def test_an_adapter_changes_what_is_said(folder: Path) -> None:
     assert (adapter["member"], adapter["scale"]) == ("adapters/leap.gguf", 1.0)
     page = subprocess.run([folder / "weak", "info"], capture_output=True, text=True, check=True).stdout
     assert "adapter    adapters/leap.gguf, scale 0.01, " in page
+
+
+def test_a_prompt_is_evaluated_with_the_adapters(folder: Path) -> None:
+    build(folder, "leap", warm=True, adapters=[Adapter(str(folder / "leap.gguf"))])
+    build(folder, "plain", warm=True)
+    told = subprocess.run([folder / "leap", "info", "--json"], capture_output=True, check=True).stdout
+    assert json.loads(told)["warm"]["used"]
+    assert answer(folder / "leap") == ALPHABET.replace("b", "")
+    with open_bundle(folder / "leap") as leap, open_bundle(folder / "plain") as plain:
+        states = [each.manifest.warm for each in (leap, plain)]
+    assert len({state.guard for state in states if state}) == 2
 
 
 def test_a_patch_brings_an_adapter_to_a_site_that_has_the_weights(folder: Path) -> None:
