@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "runtime": {"runtime", "prompt", "formats"},
     "build": {"build", "prompt", "formats"},
 }
-FRONT = {"cli", "cli_modelfile", "cli_runtime", "cli_template", "cli_variants", "terminal"}
+FRONT = {"cli", "cli_build", "cli_modelfile", "cli_runtime", "cli_template", "cli_variants", "terminal"}
 
 
 def modules() -> dict[str, Path]:

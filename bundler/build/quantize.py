@@ -147,7 +147,7 @@ def _run(
     task = f"quantize {label} to {wanted.type}"
     with progress.stage(f"Quantizing {label} to {wanted.type}", sum(sizes.values())) as stage:
         tool.follow(pack, task, "_quantize", arguments, _Quantized, lambda tensor: stage.advance(sizes.get(tensor, 0)))
-    with target.open("rb") as file:
+    with target.open("r+b") as file:
         digest = _digest(FileSource(file.fileno()), target.name, progress)
         os.fsync(file.fileno())
     target.with_name(_DIGEST).write_text(digest, encoding="ascii")
