@@ -15,6 +15,9 @@ from bundler.runtime.engine.sequence import CHUNK, Slot, Task
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
 
+MOST_STALLED = 1024
+"""Prompt tokens, of several prompts, that are computed while sequences wait for their next token."""
+
 PATIENCE = 4
 """Steps that a prompt waits while shorter ones take all there is room for."""
 
@@ -58,6 +61,7 @@ class Scheduler:
         self._mixed_batch = mixed_batch
         self._queue = queue
         self._admissions = 0
+        self._stalled = 0
 
     @property
     def running(self) -> list[Task]:
@@ -116,7 +120,8 @@ class Scheduler:
     def schedule(self) -> list[Piece]:
         """The next step: every sequence that waits for its next token, and prompt tokens as far as the batch goes.
 
-        Short prompts go first, but pass no other one over in more than PATIENCE steps running.
+        Short prompts go first, but pass no other one over in more than PATIENCE steps running. Where several prompts
+        wait, they have some steps for themselves, so that the last of them does not wait for the answers to the first.
         """
         self._make_room()
         pieces, prefills = [], []
@@ -128,6 +133,11 @@ class Scheduler:
                 pieces.append(Piece(task, slot, task.tokens[-1:], len(slot.tokens), True))
             else:
                 prefills.append((task.missing, slot.index, task, slot))
+        if pieces and len(prefills) > 1 and self._stalled + self._batch <= MOST_STALLED:
+            self._stalled += self._batch
+            pieces = []
+        else:
+            self._stalled = 0
         budget = self._batch - len(pieces)
         if pieces:
             budget = min(budget, self._mixed_batch * len(prefills))

@@ -13,6 +13,9 @@ from bundler.runtime.llama.model import Model
 
 MOST_SEQUENCES = 256
 """llama.cpp's own limit."""
+_LEAST_COPIED = 64
+_COPIED_SHARE = 64
+"""Of sequences that lie apart all cells are copied: fewer tokens than one in so many cells are computed sooner."""
 _MOST_THREADS = 512
 _POLL = 1
 """How long a thread without work looks for some before it sleeps: about 6 ms for each, up to 100. That is longer than
@@ -89,8 +92,10 @@ class Context:
         key_type: CacheType = "f16",
         value_type: CacheType = "f16",
         flash_attention: Literal["on", "off", "auto"] = "auto",
+        apart: bool = False,
     ) -> None:
-        """`cells`: tokens held, all `sequences` together; `batch`: most tokens of one `decode`, of which `ubatch` are
+        """`cells`: tokens held, all `sequences` together, or with `apart` an equal part for each: attention then looks
+        at the cells of its own sequence alone, and what sequences have in common is copied. `batch`: most tokens of one `decode`, of which `ubatch` are
         computed at once (None: all); `threads_batch`: for more than one token (None: `threads`).
 
         Raises:
@@ -106,7 +111,7 @@ class Context:
         parameters.n_outputs_max = sequences
         parameters.n_outputs_max_per_seq = 1
         parameters.n_threads, parameters.n_threads_batch = threads, threads_batch or threads
-        parameters.kv_unified = True
+        parameters.kv_unified = not apart
         parameters.no_perf = True
         log = model.library.log
         log.clear()
@@ -124,6 +129,9 @@ class Context:
         self.trims = model.attends_to_all
         self._decode = binding.llama_decode
         self._memory = binding.llama_get_memory(pointer)
+        self._least_copied = max(_LEAST_COPIED, self.cells // sequences // _COPIED_SHARE) if apart else 1
+        self._copied: set[int] = set()
+        """Sequences whose cells llama.cpp will copy, or copy to, when it computes the next batch."""
         self._shifts = self.trims and bool(binding.llama_memory_can_shift(self._memory))
         self._threads = _ThreadPool(model, pointer, max(threads, threads_batch or 0))
         self._stop = ctypes.create_string_buffer(_GO_ON)
@@ -145,6 +153,7 @@ class Context:
         """
         self.model.library.log.clear()
         status = self._decode(self.pointer, batch.struct)
+        self._copied.clear()
         self._stop.value = _GO_ON
         if status in (_DONE, _ABORTED):
             return bool(status == _DONE)
@@ -207,14 +216,23 @@ class Context:
         return True
 
     def copy(self, source: int, target: int, length: int) -> int:
-        """Let an empty sequence share the first `length` tokens of another; 0 where the model cannot do that."""
-        if not self.trims:
+        """Give an empty sequence the first `length` tokens of another; 0 where the model cannot do that, or where
+        sequences lie apart and so few are computed sooner than copied."""
+        if not self.trims or length < self._least_copied:
             return 0
-        self.model.library.binding.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        binding = self.model.library.binding
+        if self._least_copied == 1:
+            binding.llama_memory_seq_cp(self._memory, source, target, 0, length)
+            return length
+        binding.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # llama.cpp copies all cells or none
+        binding.llama_memory_seq_rm(self._memory, target, length, -1)
+        self._copied |= {source, target}
         return length
 
     def save(self, sequence: int) -> bytearray | None:
-        """The state of a sequence, as `restore` takes it."""
+        """The state of a sequence, as `restore` takes it; None where it cannot be had now."""
+        if sequence in self._copied:
+            return None
         binding = self.model.library.binding
         size = int(binding.llama_state_seq_get_size(self.pointer, sequence))
         state = bytearray(size)
@@ -223,7 +241,9 @@ class Context:
         return state if 0 < written == size else None
 
     def restore(self, sequence: int, state: bytes | bytearray | memoryview) -> bool:
-        """Put a saved state into an empty sequence; false where there is no room for it or it is of another kind."""
+        """Put a saved state into an empty sequence; false where that cannot be: no room, or a state of another kind."""
+        if sequence in self._copied:
+            return False
         binding = self.model.library.binding
         data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         if binding.llama_state_seq_set_data(self.pointer, data, len(state), sequence) == len(state):
