@@ -11,17 +11,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import baked, growth, load, start, subjects, variants
+from tests.bench import baked, cost, growth, load, start, subjects, variants
 
 PARTS: dict[str, Callable[[str, Path, int], dict[str, object]]] = {
     "start": start.bench,
     "load": load.bench,
+    "cost": cost.bench,
     "baked": baked.bench,
     "growth": growth.bench,
     "variants": variants.bench,
 }
 """By name, what measures a model in a folder with so many rounds."""
-ONLY = {"baked": "1b", "growth": "80mb", "variants": "1b"}
+ONLY = {"cost": "80mb", "baked": "1b", "growth": "80mb", "variants": "1b"}
 """Parts that say as much with one model."""
 
 

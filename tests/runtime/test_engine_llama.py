@@ -150,7 +150,7 @@ def test_a_beginning_shared_with_another_conversation_changes_nothing(quantized_
     prompts = [[*system, *[(index * 17 + turn) % 304 for index in range(90)]] for turn in range(3)]
     with loaded(quantized_model, libs) as model:
         together = [generate(model, prompt) for prompt in prompts]
-    assert [finish.cached_tokens for _, finish in together] == [0, 256, 256]
+    assert [finish.cached_tokens for _, finish in together] == [0, 192, 192]
     for prompt, (tokens, _) in zip(prompts, together, strict=True):
         with loaded(quantized_model, libs) as model:
             assert generate(model, prompt)[0] == tokens
@@ -274,3 +274,22 @@ def test_a_loaded_library_ignores_the_environment(libs: Path) -> None:
 
     library.load(libs)
     assert not [name for name in os.environ if name.startswith(("GGML_", "LLAMA_"))]
+
+
+def test_conversations_side_by_side_take_a_beginning_in_common_from_each_other(random_model: Path, libs: Path) -> None:
+    beginning = [7 + index * 13 % 200 for index in range(256)]
+    prompts = [[*beginning, *(20 + number + index for index in range(40))] for number in range(3)]
+    with loaded(random_model, libs, options=LoadOptions(context_length=1024, parallel=1, threads=1)) as model:
+        alone = [generate(model, prompt, sampling=Sampling(temperature=0, seed=1))[0] for prompt in prompts]
+    with loaded(random_model, libs, options=LoadOptions(context_length=1024, parallel=3, threads=1)) as model:
+        together = [answer(each) for each in [start(model, prompt) for prompt in prompts]]
+    assert [tokens for tokens, _ in together] == alone
+    assert [finish.cached_tokens for _, finish in together] == [0, 192, 192]
+
+
+def test_a_short_beginning_in_common_is_computed_again_where_copying_takes_longer(
+    random_model: Path, libs: Path
+) -> None:
+    with loaded(random_model, libs, options=LoadOptions(context_length=1024, parallel=2, threads=1)) as model:
+        first, second = (start(model, [*range(30, 70), *own]) for own in ([101, 102], [103, 104]))
+        assert [answer(each)[1].cached_tokens for each in (first, second)] == [0, 0]

@@ -95,8 +95,9 @@ class Context:
         apart: bool = False,
     ) -> None:
         """`cells`: tokens held, all `sequences` together, or with `apart` an equal part for each: attention then looks
-        at the cells of its own sequence alone, and what sequences have in common is copied. `batch`: most tokens of one `decode`, of which `ubatch` are
-        computed at once (None: all); `threads_batch`: for more than one token (None: `threads`).
+        at the cells of its own sequence alone, and what sequences have in common is copied. `batch`: most tokens of
+        one `decode`, of which `ubatch` are computed at once (None: all); `threads_batch`: for more than one token
+        (None: `threads`).
 
         Raises:
             BundleError: there is not enough memory, or the model cannot generate.
