@@ -40,8 +40,6 @@ from bundler.runtime.tuning import Tuning, tune, value_bytes
 
 _IDLE_SEQUENCES = 28
 """Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
-_CELLS_STEP = 256
-"""llama.cpp rounds the cells of a sequence up to a multiple of this."""
 _PREFETCH_SHARE = 0.7
 """Of the progress, where the weights come from a disk."""
 
@@ -187,17 +185,15 @@ def _context(
     if not model.generates:
         raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
     keeps = model.attends_to_all and not model.encodes
-    each = -(-plan.context_length // _CELLS_STEP) * _CELLS_STEP
-    apart = keeps and plan.parallel > 1 and plan.cells >= plan.parallel * plan.context_length
-    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not apart else 0
+    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not plan.apart else 0
     batch, ubatch = max(tuning.batch, plan.parallel + CHUNK), tuning.ubatch
     if model.encodes:  # an encoder reads its prompt at once
         batch = ubatch = plan.cells
     return Context(
         model,
-        cells=each * plan.parallel if apart else plan.cells,
+        cells=plan.cells,
         sequences=plan.parallel + idle,
-        apart=apart,
+        apart=plan.apart,
         batch=batch,
         ubatch=ubatch,
         threads=threads,

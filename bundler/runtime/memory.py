@@ -14,6 +14,8 @@ DEFAULT_PARALLEL = 4
 SMALLEST_CONTEXT = 512
 LEAST_BESIDE = 64 << 20
 """What the program takes beside weights and KV cache, at the very least."""
+_CELLS_STEP = 256
+"""llama.cpp rounds the cells of a sequence up to a multiple of this."""
 _CHEAP = 32 << 20
 """llama.cpp writes zeros over the whole cache at the start; beyond one full context, so much of it is not felt."""
 _RESERVED = 256 << 20
@@ -30,9 +32,14 @@ class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int
     parallel_reason: str
     cells: int
-    """Tokens held by all sequences together, which share them: one full context at least."""
+    """Tokens held by all sequences together: one full context at least."""
     size: int
     """Bytes of these cells."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether each of several sequences has cells for a full context of its own; else they share all cells."""
+        return self.parallel > 1 and self.cells >= self.parallel * self.context_length
 
 
 def cell_size(
@@ -92,10 +99,10 @@ def plan(
     else:
         parallel = min(DEFAULT_PARALLEL, max(1, affordable // context))
         parallel_reason = "the default" if parallel == DEFAULT_PARALLEL else "as far as memory goes"
-    most = context * parallel
+    most = -(-context // _CELLS_STEP) * _CELLS_STEP * parallel
     cheap = most if asked_parallel else _CHEAP // cell if cell else most
     cells = max(context, min(most, affordable, cheap))
-    cells = -(-cells // 256) * 256
+    cells = -(-cells // _CELLS_STEP) * _CELLS_STEP
     return ContextPlan(
         context_length=context,
         context_reason=context_reason,
