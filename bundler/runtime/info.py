@@ -180,14 +180,7 @@ def _context(
         "bytes": planned.size,
         "parallel": planned.parallel,
         "parallel_reason": planned.parallel_reason,
-        "apart": planned.apart,
     }
-
-
-def _cells(context: Mapping[str, Any]) -> str:
-    if context["parallel"] == 1:
-        return "with the whole KV cache"
-    return "each with a KV cache of its own" if context["apart"] else "sharing one KV cache, to spare memory"
 
 
 def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
@@ -214,7 +207,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("kv cache", f"keys {types['key']}, values {types['value']} ({types['reason']})"),
         ("flash att.", f"{flash['mode']} ({flash['reason']})"),
         *([("warm", _warm_row(facts["warm"]))] if facts["warm"] else []),
-        ("parallel", f"{context['parallel']} ({context['parallel_reason']}), {_cells(context)}"),
+        ("parallel", f"{context['parallel']} ({context['parallel_reason']})"),
         ("threads", f"{threads['count']} ({threads['reason']})"),
         ("", f"{threads['batch']['count']} for prompts ({threads['batch']['reason']})"),
         ("batch", f"{batch['tokens']} tokens a step ({batch['reason']})"),

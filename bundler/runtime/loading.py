@@ -185,7 +185,8 @@ def _context(
     if not model.generates:
         raise BundleError("failed to load the model: it cannot generate text", "build the bundle from a chat model")
     keeps = model.attends_to_all and not model.encodes
-    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not plan.apart else 0
+    apart = keeps and plan.apart
+    idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not apart else 0
     batch, ubatch = max(tuning.batch, plan.parallel + CHUNK), tuning.ubatch
     if model.encodes:  # an encoder reads its prompt at once
         batch = ubatch = plan.cells
@@ -193,7 +194,7 @@ def _context(
         model,
         cells=plan.cells,
         sequences=plan.parallel + idle,
-        apart=plan.apart,
+        apart=apart,
         batch=batch,
         ubatch=ubatch,
         threads=threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from bundler.runtime.llama.model import Model
 
 MOST_SEQUENCES = 256
 """llama.cpp's own limit."""
+_STREAMS, _STREAMS_OFFSET = struct.Struct("=I"), 8
 _LEAST_COPIED = 64
 _COPIED_SHARE = 64
 """Of sequences that lie apart all cells are copied: fewer tokens than one in so many cells are computed sooner."""
@@ -246,11 +248,24 @@ class Context:
         if sequence in self._copied:
             return False
         binding = self.model.library.binding
+        state = self._in_streams(state)
         data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         if binding.llama_state_seq_set_data(self.pointer, data, len(state), sequence) == len(state):
             return True
         self.keep(sequence, 0)
         return False
+
+    def _in_streams(self, state: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+        """A state of a context with one sequence, as one where sequences lie apart has it.
+
+        llama_kv_cache::state_write gives, after the state's own head, how many parts the cache has, and for each its
+        cells in this sequence: none in all but one.
+        """
+        begin = _STREAMS_OFFSET + _STREAMS.size
+        if self._least_copied == 1 or state[_STREAMS_OFFSET:begin] != _STREAMS.pack(1):
+            return state
+        head, rest = state[:_STREAMS_OFFSET], state[begin:]
+        return b"".join((head, _STREAMS.pack(self.sequences), rest, bytes(_STREAMS.size * (self.sequences - 1))))
 
     def row(self, index: int) -> int:
         """The address of the logits after batch position `index`, one float for each token of the vocabulary."""
