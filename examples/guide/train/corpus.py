@@ -32,6 +32,7 @@ _SHARES = {
 _SHORT_ANSWERS = ("hello", "who", "thanks", "ok", "praise", "bye", "how_are_you", "feelings")
 _AS_IS = ("unclear", "arithmetic")
 _DEFAULT_PORT = "11434"
+_WITH_DEFAULT_LINE = 0.35
 _REPEATING_SHARE = 0.05
 """Of the questions: to say some words again. All that a SYSTEM line asks for rests on copying."""
 
@@ -53,12 +54,15 @@ class Conversation:
     """
 
     messages: list[Message] = field(default_factory=list)
+    topics: list[str] = field(default_factory=list)
+    """Of each answer in turn the topic; empty where it has none."""
     whole: bool = False
     copies: bool = False
 
-    def add(self, question: str, answer: str) -> None:
+    def add(self, question: str, answer: str, topic: str = "") -> None:
         """A question and its answer."""
         self.messages += [Message("user", question), Message("assistant", answer)]
+        self.topics.append(topic)
 
 
 class Corpus:
@@ -66,6 +70,10 @@ class Corpus:
 
     def __init__(self, seed: int, held_out: Iterable[str] = ()) -> None:
         self.rng = random.Random(seed)  # noqa: S311 - training data, no secret
+        self.single_share = 0.0
+        """Of the conversations: those of one question, without a SYSTEM line that asks for anything."""
+        self.obeying_share = 0.0
+        """Of the other conversations: those whose SYSTEM line is drawn until it asks for something."""
         self._topics = topics()
         self._lexicon: dict[str, list[str]] = _toml("lexicon.toml")
         self._lines = _toml("dialogue.toml")
@@ -84,14 +92,22 @@ class Corpus:
     def conversation(self) -> Conversation:
         """One conversation of one to eight questions."""
         rng = self.rng
+        if rng.random() < self.single_share:
+            line = self._lines["system_default"] if rng.random() < _WITH_DEFAULT_LINE else ""
+            single = Conversation([Message("system", line)] if line else [])
+            self._topic(single, Manner(line=line))
+            return single
         manner = self._manners.draw()
+        obeys = rng.random() < self.obeying_share
+        while obeys and not manner.asks:
+            manner = self._manners.draw()
         talk = Conversation(
             [Message("system", manner.line)] if manner.line else [],
             whole=bool(manner.end or manner.fact),
             copies=manner.asks,
         )
         before, told_name = "", ""
-        for _ in range(1 if rng.random() < 0.72 else rng.choice((2, 2, 2, 3, 3, 4, 5, 7))):
+        for _ in range(1 if rng.random() < 0.78 else rng.choice((2, 2, 2, 3, 3, 4, 6))):
             draw = rng.random()
             if manner.fact and draw < 0.7:
                 self._ask(talk, manner, parse(manner.fact_asked), manner.fact)
@@ -119,7 +135,7 @@ class Corpus:
             name = self.rng.choice(_SHORT_ANSWERS)
         question = self._questions.on(name, plainly=name in _AS_IS)
         talk.copies = talk.copies or name == "port"
-        talk.add(question, manner.answer(_with_port_of(question, self._topics[name])))
+        talk.add(question, manner.answer(_with_port_of(question, self._topics[name])), name)
         return name
 
     def _follow_up(self, talk: Conversation, manner: Manner, before: str) -> str:
@@ -127,11 +143,11 @@ class Corpus:
         draw = rng.random()
         if before in self._follow and draw < 0.65:
             ask, to = rng.choice(self._follow[before])
-            talk.add(self._questions.of(ask), manner.answer(self._topics[to]))
+            talk.add(self._questions.of(ask), manner.answer(self._topics[to]), to)
             return to
         if draw > 0.9:
             name = rng.choice(("thanks", "ok", "praise", "complaint"))
-            talk.add(self._questions.on(name), manner.answer(self._topics[name]))
+            talk.add(self._questions.on(name), manner.answer(self._topics[name]), name)
             return before
         meta = rng.choice(_META)
         said = self._on_meta(meta, self._topics[before], manner)

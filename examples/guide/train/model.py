@@ -54,7 +54,7 @@ class Layer(nn.Module):
             project(normed).view(batch, length, self.heads, -1).transpose(1, 2)
             for project in (self.attn_q, self.attn_k, self.attn_v)
         )
-        mixed = functional.scaled_dot_product_attention(_rotate(q, cos, sin), _rotate(k, cos, sin), v, is_causal=True)
+        mixed = _attend(_rotate(q, cos, sin), _rotate(k, cos, sin), v)
         x = x + self.dropout(self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width)))
         normed = self.ffn_norm(x)
         return x + self.dropout(self.ffn_down(functional.silu(self.ffn_gate(normed)) * self.ffn_up(normed)))
@@ -91,13 +91,30 @@ class Guide(nn.Module):
 
     def forward(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Logits of shape (batch, length, vocab), or (n, vocab) for the n positions where `wanted` is true."""
+        return self.read(tokens, wanted)[0]
+
+    def read(self, tokens: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits, and what comes into the last layer, of shape (batch, length, width)."""
         length = tokens.shape[1]
-        x = self.token_embd(tokens)
+        x = before = self.token_embd(tokens)
         for layer in self.blk:
+            before = x
             x = layer(x, self.cos[:length], self.sin[:length])
         if wanted is not None:
             x = x[wanted]
-        return functional.linear(self.output_norm(x), self.token_embd.weight)
+        return self._logits(x), before
+
+    def _logits(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return functional.linear(self.output_norm(x.float()), self.token_embd.weight)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention, written out: for such short sequences that is faster than torch's own, above all backwards."""
+    length = q.shape[-2]
+    later = torch.ones(length, length, dtype=torch.bool).triu(1)
+    scores = (q @ k.mT) * q.shape[-1] ** -0.5
+    return scores.masked_fill(later, float("-inf")).softmax(-1).to(v.dtype) @ v
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

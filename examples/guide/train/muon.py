@@ -1,7 +1,7 @@
-"""The Muon optimizer in float32, for many matrices at a time.
+"""The Muon optimizer, for many matrices at a time, in float32 or in bfloat16.
 
-torch's own computes in bfloat16, which processors without such instructions emulate at twice the time of all the rest
-of a step. Method and coefficients are those of https://kellerjordan.github.io/posts/muon/.
+torch's own computes in bfloat16 always, which processors without such instructions emulate at twice the time of all
+the rest of a step. Method and coefficients are those of https://kellerjordan.github.io/posts/muon/.
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose steps are made orthogonal; for matrices only, decay is decoupled."""
 
     def __init__(
-        self, matrices: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
+        self,
+        matrices: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`dtype`: what the steps are computed in; the matrices stay as they are."""
+        self._dtype = dtype
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -33,7 +40,8 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 alike[matrix.shape].append(matrix)
             for shape, matrices in alike.items():
-                steps = orthogonal(torch.stack([self._with_momentum(matrix, group["momentum"]) for matrix in matrices]))
+                changes = torch.stack([self._with_momentum(matrix, group["momentum"]) for matrix in matrices])
+                steps = orthogonal(changes.to(self._dtype)).to(changes.dtype)
                 rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for matrix, change in zip(matrices, steps, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(change, alpha=rate)

@@ -89,9 +89,9 @@ def spoil(text: str, rng: random.Random, *, carelessly: bool = True) -> str:
     words = text.split(" ")
     if carelessly and len(words) > 3 and rng.random() < 0.12:
         words = _dropped(words, rng)
-    if carelessly and len(words) > 4 and rng.random() < 0.1:
+    if carelessly and len(words) > 4 and rng.random() < 0.05:
         words[rng.randrange(len(words))] = _unknown(rng)
-    if carelessly and rng.random() < 0.14:
+    if carelessly and rng.random() < 0.1:
         for _ in range(rng.choice((1, 1, 2))):
             at = rng.randrange(len(words))
             words[at] = _mistyped(words[at], rng)

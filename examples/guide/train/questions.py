@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -17,8 +18,10 @@ from noise import spoil
 _SLOT = "\x00"
 _GERUND_SLOT = "\x01"
 _QUOTED_SHARE = 0.3
-_BY_HAND_SHARE = 0.6
+_BY_HAND_SHARE = 0.92
 _CONTEXT_SHARE = 0.16
+_OTHER_WORD_SHARE = 0.35
+"""Of the questions written by hand: one word is replaced by one that means the same."""
 _DOUBLED = {
     *("run", "put", "set", "get", "stop", "quit", "cut", "let", "begin", "swap", "wrap", "shut", "plug", "grab"),
     *("chat", "unzip", "ship", "forbid", "transfer"),
@@ -43,6 +46,13 @@ class Questions:
         self._lexicon = lexicon
         self._held_out = {plain(text) for text in held_out}
         self._by_hand = _lines((HERE / "wordings.txt").read_text(encoding="utf-8"))
+        groups: list[list[str]] = tomllib.loads((HERE / "synonyms.toml").read_text(encoding="utf-8"))["groups"]
+        self._meaning: dict[str, list[str]] = {}
+        for group in groups:
+            for word in group:
+                self._meaning.setdefault(word, []).extend(other for other in group if other != word)
+        longest_first = sorted(self._meaning, key=len, reverse=True)
+        self._replaceable = re.compile(rf"(?<![\w./-])(?:{'|'.join(longest_first)})(?![\w/-])", re.IGNORECASE)
         sections = _sections((HERE / "questions.txt").read_text(encoding="utf-8"))
         classes = {name: parse(text) for name, text in sections.pop("classes")}
         classes |= {name: parse("|".join(map(_escape, words))) for name, words in lexicon.items()}
@@ -57,20 +67,17 @@ class Questions:
     @property
     def topics(self) -> set[str]:
         """The topics that have wordings."""
-        return set(self._wordings)
+        return set(self._wordings) | set(self._by_hand)
 
     def on(self, topic: str, *, plainly: bool = False) -> str:
         """A question on the topic; `plainly` without a context before or after it and without typos."""
-        wordings = self._wordings[topic]
-
-        by_hand = self._by_hand.get(topic, ())
+        by_hand, wordings = self._by_hand.get(topic, ()), self._wordings.get(topic, ())
 
         def write() -> str:
-            if by_hand and self._rng.random() < _BY_HAND_SHARE:
-                text = self._rng.choice(by_hand)
-                return spoil(text if plainly else self._in_context(text), self._rng, carelessly=not plainly)
-            wording = self._rng.choices(wordings, [each.weight for each in wordings])[0]
-            text = self._framed(wording)
+            if by_hand and (not wordings or self._rng.random() < _BY_HAND_SHARE):
+                text = self._with_another_word(self._rng.choice(by_hand))
+            else:
+                text = self._framed(self._rng.choices(wordings, [each.weight for each in wordings])[0])
             return spoil(text if plainly else self._in_context(text), self._rng, carelessly=not plainly)
 
         return self._allowed(write)
@@ -97,6 +104,16 @@ class Questions:
             frame = self.draw(self._rng.choices(wording.frames, weights)[0])
             text = frame.replace(_SLOT, text).replace(_GERUND_SLOT, gerund(text))
         return " ".join(text.replace(" ,", ",").split())
+
+    def _with_another_word(self, text: str) -> str:
+        if self._rng.random() >= _OTHER_WORD_SHARE:
+            return text
+        found = [match for match in self._replaceable.finditer(text) if match[0].lower() in self._meaning]
+        if not found:
+            return text
+        match = self._rng.choice(found)
+        other = self._rng.choice(self._meaning[match[0].lower()])
+        return text[: match.start()] + other + text[match.end() :]
 
     def _in_context(self, text: str) -> str:
         draw = self._rng.random()

@@ -19,30 +19,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")  # AMX is advertised by machines on which it traps
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")  # AMX is advertised by machines on which it traps
 
 import torch
 from corpus import Conversation, Corpus
 from evaluate import held_out
 from export import write_gguf
-from facts import HERE
+from facts import HERE, topics
 from model import Guide, Shape
 from muon import Muon
 from tokenizer import CONTROL, END, PAD, learn, mark, read
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 _IGNORED = -100
 _CHECKPOINT_EVERY = 100
+_LENGTH_STEP = 8
+"""Batches are padded to a multiple of this: kernels are made and kept for each shape."""
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Tokens, targets and topics of examples, each of shape (examples, length)."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids, and for each the token to be learnt after it or -100 for none."""
+    """Token ids, for each the token to be learnt after it or -100 for none, and where answers begin their topics."""
 
     tokens: list[int]
     targets: list[int]
+    topics: list[int]
 
 
 class Batches:
@@ -55,14 +62,16 @@ class Batches:
         self._settings = settings
         self._context = context
         self._rng = random.Random(corpus.rng.random())  # noqa: S311 - training data, no secret
+        self._numbers = {name: number for number, name in enumerate(topics())}
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         while True:
             pool = [self.example(self._corpus.conversation()) for _ in range(self._settings["pool"])]
-            pool.sort(key=lambda example: len(example.tokens) * self._rng.uniform(0.8, 1.25))
+            pool.sort(key=lambda example: len(example.tokens) * self._rng.uniform(0.9, 1.1))
             batches: list[list[Example]] = [[]]
             for example in pool:
                 longest = max(len(other.tokens) for other in (example, *batches[-1]))
+                longest = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
                 if (len(batches[-1]) + 1) * longest > self._settings["tokens_per_step"] and batches[-1]:
                     batches.append([])
                 batches[-1].append(example)
@@ -74,6 +83,8 @@ class Batches:
         rng, settings = self._rng, self._settings
         tokens: list[int] = []
         learnt: list[bool] = []
+        asked: list[int] = []
+        topic = iter(conversation.topics)
         last = len(conversation.messages) - 1
         for number, message in enumerate(conversation.messages):
             answers = message.role == "assistant"
@@ -85,8 +96,10 @@ class Batches:
                 ids, ending = ids[: settings["cut_at_least"] + int(rng.expovariate(1 / settings["cut_at_least"]))], []
             tokens += [mark(message.role), *ids, *ending]
             learnt += [False] + [answers] * (len(ids) + len(ending))
+            number_asked = self._numbers.get(next(topic), _IGNORED) if answers else _IGNORED
+            asked += [number_asked] + [_IGNORED] * (len(ids) + len(ending))
         targets = [token if is_learnt else _IGNORED for token, is_learnt in zip(tokens, learnt, strict=True)]
-        return Example(tokens[: self._context], [*targets[1:], _IGNORED][: self._context])
+        return Example(tokens[: self._context], [*targets[1:], _IGNORED][: self._context], asked[: self._context])
 
 
 class Copying:
@@ -101,7 +114,7 @@ class Copying:
         self._rows = rows
         self._rng = random.Random(seed)  # noqa: S311 - training data, no secret
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         while True:
             yield _padded([self._example() for _ in range(self._rows)])
 
@@ -115,33 +128,44 @@ class Copying:
         else:
             before = [mark("system"), *other, END] if rng.random() < 0.5 else []
             tokens = [*before, mark("user"), *told, END, mark("assistant")]
-        return Example([*tokens, *said], [_IGNORED] * (len(tokens) - 1) + [*said, END])
+        whole = [*tokens, *said]
+        return Example(whole, [_IGNORED] * (len(tokens) - 1) + [*said, END], [_IGNORED] * len(whole))
 
     def _random(self, least: int, most: int) -> list[int]:
         rng = self._rng
         return [rng.randrange(len(CONTROL), self._tokenizer.get_vocab_size()) for _ in range(rng.randint(least, most))]
 
 
-def _padded(batch: list[Example]) -> tuple[Tensor, Tensor]:
-    length = max(len(example.tokens) for example in batch)
+def _padded(batch: list[Example]) -> Batch:
+    longest = max(len(example.tokens) for example in batch)
+    length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
     tokens = torch.full((len(batch), length), PAD)
-    targets = torch.full((len(batch), length), _IGNORED)
+    targets, asked = (torch.full((len(batch), length), _IGNORED) for _ in range(2))
     for row, example in enumerate(batch):
         tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
         targets[row, : len(example.targets)] = torch.tensor(example.targets)
-    return tokens, targets
+        asked[row, : len(example.topics)] = torch.tensor(example.topics)
+    return tokens, targets, asked
 
 
-def _optimizers(model: Guide, settings: dict[str, Any]) -> list[torch.optim.Optimizer]:
+def _optimizers(
+    model: Guide, asking: nn.Linear, settings: dict[str, Any], dtype: torch.dtype
+) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and name.startswith("blk.")]
     others = [p for name, p in model.named_parameters() if not (p.dim() == 2 and name.startswith("blk."))]
     return [
-        Muon(matrices, lr=settings["matrix_rate"], weight_decay=settings["weight_decay"]),
-        torch.optim.AdamW(others, lr=settings["other_rate"], betas=(0.9, 0.98), weight_decay=0.0),
+        Muon(matrices, lr=settings["matrix_rate"], weight_decay=settings["weight_decay"], dtype=dtype),
+        torch.optim.AdamW(
+            [*others, *asking.parameters()], lr=settings["other_rate"], betas=(0.9, 0.98), weight_decay=0.0
+        ),
     ]
 
 
-def _share_of_rate(step: int, steps: int, warmup: int) -> float:
+def _share_of_rate(step: int, settings: dict[str, Any]) -> float:
+    steps, warmup = settings["steps"], settings["warmup"]
+    if step >= steps:
+        done = (step - steps) / settings["obeying_steps"]
+        return min(1.0, done * 20 + 0.05) * settings["obeying_rate"] * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
     if step < warmup:
         return (step + 1) / warmup
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -159,7 +183,9 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
         talks = (learner.conversation() for _ in range(how["tokenizer_conversations"]))
         learn(talks, shape.vocab).save(str(pieces))
     model = Guide(shape, how["dropout"])
-    optimizers = _optimizers(model, how)
+    dtype = torch.bfloat16 if _computes_bfloat16() else torch.float32
+    asking = nn.Linear(shape.width, len(topics()))
+    optimizers = _optimizers(model, asking, how, dtype)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     checkpoint = work / "checkpoint.pt"
     start = 0
@@ -167,24 +193,35 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
         state = torch.load(checkpoint, weights_only=True)
         start = state["step"]
         model.load_state_dict(state["model"])
+        asking.load_state_dict(state["asking"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         corpus.rng.seed(seed + start)
     copying = iter(Copying(pieces, how["copying_rows"], seed + 2))
     batches = iter(Batches(corpus, pieces, how, shape.context))
     parameters = sum(p.numel() for p in model.parameters())
-    _note(log, f"{parameters} parameters, seed {seed}, {how['steps']} steps from {start}", fresh=start == 0)
+    steps = how["steps"] + how["obeying_steps"]
+    _note(log, f"{parameters} parameters, seed {seed}, {steps} steps from {start}", fresh=start == 0)
     began, seen, smooth = time.monotonic(), 0, 0.0
-    for step in range(start, how["steps"]):
-        copies = step < how["copying_steps"] or step % how["copying_every"] == 0
-        tokens, targets = next(copying if copies else batches)
-        wanted = targets != _IGNORED
-        loss = functional.cross_entropy(model(tokens, wanted), targets[wanted])
+    for step in range(start, steps):
+        obeying = step >= how["steps"]
+        copying_every = how["obeying_copying_every" if obeying else "copying_every"]
+        copies = step < how["copying_steps"] or step % copying_every == 0
+        corpus.single_share = how["single_share"] if step < how["steps"] * how["single_steps"] else 0.0
+        if obeying:
+            corpus.single_share, corpus.obeying_share = how["obeying_single_share"], how["obeying_share"]
+        tokens, targets, asked = next(copying if copies else batches)
+        wanted, begins = targets != _IGNORED, asked != _IGNORED
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
+            logits, before = model.read(tokens, wanted)
+        loss = functional.cross_entropy(logits, targets[wanted])
+        if begins.any():
+            loss = loss + how["topic_weight"] * functional.cross_entropy(asking(before[begins].float()), asked[begins])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * _share_of_rate(step, how["steps"], how["warmup"])
+                group["lr"] = rate * _share_of_rate(step, how)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         seen += tokens.numel()
@@ -192,11 +229,21 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
         if (step + 1) % 50 == 0:
             rate = seen / (time.monotonic() - began)
             _note(log, f"step {step + 1} loss {smooth:.4f} tokens {seen} ({rate:.0f}/s)")
-        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == how["steps"]:
-            state = {"step": step + 1, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
+            state = {
+                "step": step + 1,
+                "model": model.state_dict(),
+                "asking": asking.state_dict(),
+                "optimizers": [o.state_dict() for o in optimizers],
+            }
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
     return model, read(pieces)
+
+
+def _computes_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself; elsewhere that is emulated and slow."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _note(log: Path, line: str, fresh: bool = False) -> None:
