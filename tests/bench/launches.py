@@ -59,13 +59,13 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
     begin = time.perf_counter()
     with started(subject) as (process, port):
         ready = time.perf_counter() - begin
-        first, rate = _stream(port, "/v1/completions", {"prompt": PROMPT}, tokens)
+        first, rate = _stream(port, "/v1/completions", {"prompt": PROMPT, "temperature": 0}, tokens)
         used = memory(process.pid)
         return Launch(ready, first - begin, rate, used["Rss"], used["File"], used["Anon"])
 
 
 def chat_launch(subject: Subject) -> float:
-    """Start, and ask a chat: seconds until its first token."""
+    """Start, and ask a chat, sampled as by default: seconds until its first token."""
     begin = time.perf_counter()
     with started(subject) as (_, port):
         asked = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -111,7 +111,7 @@ def _healthy(port: int) -> bool:
 
 def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> tuple[float, float]:
     """The moment of the first token, and tokens per second after it."""
-    body = {**asked, "max_tokens": tokens, "temperature": 0, "stream": True, "ignore_eos": True}
+    body = {"max_tokens": tokens, "stream": True, "ignore_eos": True, **asked}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()
