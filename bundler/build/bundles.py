@@ -143,7 +143,7 @@ def verify_bundle(path: Path, progress: Progress) -> Report:
     """
     with _opened(path) as source, _named(path), progress.stage(f"Verifying {path.name}", source.size) as stage:
         report = verify(source, stage.advance)
-    for model in report.manifest.models:
+    for model in {model.sidecar: model for model in report.manifest.weights}.values():
         if not model.sidecar:
             continue
         sidecar = path.with_name(model.sidecar)

@@ -119,7 +119,7 @@ def _held(bundle: Bundle) -> dict[str, Piece]:
     entry = bundle.archive.entries[BUNDLE_MANIFEST]
     held[bundle.archive.manifest_sha256] = Piece("old", "", entry.offset, entry.size)
     there = _sidecars(bundle)
-    for model in bundle.manifest.models:
+    for model in bundle.manifest.weights:
         if model.sidecar in there:
             held.setdefault(model.sha256, Piece("old", model.sidecar, 0, model.size))
     size = launcher_size(bundle.archive)
@@ -150,14 +150,14 @@ def _executable(bundle: Bundle, held: Mapping[str, Piece], carried: _Carried) ->
 
 
 def _beside(bundle: Bundle, held: Mapping[str, Piece], carried: _Carried) -> Iterator[File]:
-    for model in {model.sidecar: model for model in bundle.manifest.models if model.sidecar}.values():
+    for model in {model.sidecar: model for model in bundle.manifest.weights if model.sidecar}.values():
         piece = held.get(model.sha256) or carried.member(f"beside/{model.sidecar}", blob_of(bundle, model))
         yield File(name=model.sidecar, size=model.size, sha256="", pieces=[piece])
 
 
 def _sidecars(bundle: Bundle) -> set[str]:
     """Files beside the bundle that are there."""
-    names = {model.sidecar for model in bundle.manifest.models if model.sidecar}
+    names = {model.sidecar for model in bundle.manifest.weights if model.sidecar}
     return {name for name in names if bundle.path.with_name(name).is_file()}
 
 

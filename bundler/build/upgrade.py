@@ -19,7 +19,7 @@ from bundler.build.sources import bundlefile
 from bundler.build.write import Written, write_bundle
 from bundler.errors import BundleError
 from bundler.formats.container import ALIGNMENT, MANIFEST
-from bundler.formats.manifest import FORMAT, Manifest, Model
+from bundler.formats.manifest import Manifest, Model
 
 
 def upgrade(file: Path, output: Path, *, pack: str | None, progress: Progress, warn: Callable[[str], None]) -> Written:
@@ -36,15 +36,20 @@ def upgrade(file: Path, output: Path, *, pack: str | None, progress: Progress, w
     with bundles.open_bundle(file) as bundle:
         chosen = packs.choose(_target(bundle), pack, progress)
         runtime = runtimes.of_pack(chosen)
-        models = [_inside(number, model) for number, model in enumerate(bundle.manifest.models)]
+        places = {old.sha256: _member(number, old) for number, old in enumerate(bundle.manifest.weights)}
         manifest = msgspec.structs.replace(
-            bundle.manifest, format=FORMAT, bundler=__version__, runtime=dict(runtime.parts), models=models
+            bundle.manifest.with_weights(
+                lambda model: msgspec.structs.replace(model, member=model.member or places[model.sha256], sidecar="")
+            ),
+            format=bundle.manifest.needed_format,
+            bundler=__version__,
+            runtime=dict(runtime.parts),
         )
         manifest, left_out = _without_stale_state(bundle, manifest, chosen)
         if left_out:
             told = "the evaluated prompt is of another llama.cpp and left out; build with --warm to have one again"
             warn(f"{file}: {told}")
-        weights = [model.member for model in bundle.manifest.models]
+        weights = [model.member for model in bundle.manifest.weights]
         replaced = {*runtimes.members_of(bundle), MANIFEST, *left_out, *weights}
         kept = [_kept(bundle, name) for name in bundle.archive.entries if name not in replaced]
         first = [content for content in kept if content.name == MODELFILE]
@@ -55,11 +60,11 @@ def upgrade(file: Path, output: Path, *, pack: str | None, progress: Progress, w
             [*first, *runtime.members, *rest],
             {
                 new.member: bundlefile.blob_of(bundle, old)
-                for new, old in zip(models, bundle.manifest.models, strict=True)
+                for new, old in zip(manifest.weights, bundle.manifest.weights, strict=True)
             },
             manifest,
             progress,
-            external_weights=any(model.sidecar for model in bundle.manifest.models),
+            external_weights=any(model.sidecar for model in bundle.manifest.weights),
             base=bundles.manifest_bytes(bundle),
         )
 
@@ -75,12 +80,9 @@ def _target(bundle: Bundle) -> str:
     return targets[0]
 
 
-def _inside(number: int, model: Model) -> Model:
-    """A model whose weights may lie beside the bundle, as one inside."""
-    if model.member:
-        return model
-    kind = bundlefile.KINDS[model.role]
-    return msgspec.structs.replace(model, member=f"{FOLDERS[kind]}/{number}.gguf", sidecar="")
+def _member(number: int, model: Model) -> str:
+    """Where weights are that may lie beside the bundle, once they are inside."""
+    return model.member or f"{FOLDERS[bundlefile.KINDS[model.role]]}/{number}.gguf"
 
 
 def _without_stale_state(bundle: Bundle, manifest: Manifest, pack: Pack) -> tuple[Manifest, set[str]]:

@@ -56,7 +56,7 @@ def write_bundle(
 ) -> Written:
     """Write `destination` and, where one file cannot hold everything, the weights beside it.
 
-    `models` gives the bytes of every `manifest.models` member. The manifest's digests, sizes and places are filled in
+    `models` gives the bytes of every `manifest.weights` member. The manifest's digests, sizes and places are filled in
     here; keys of the manifest `base` that are not known here are kept.
 
     Raises:
@@ -107,11 +107,8 @@ def _write_sidecars(
     They are left to be committed together with the executable, so that none is left behind without it.
     """
     made: list[OutputFile] = []
-    entries: list[Model] = []
-    for model in manifest.models:
-        if model.member not in models:
-            entries.append(model)
-            continue
+    places: dict[str, Model] = {}
+    for model in {model.member: model for model in manifest.weights if model.member in models}.values():
         blob = models[model.member]
         size = blob.size
         limit = file_size_limit(destination.parent)
@@ -128,12 +125,24 @@ def _write_sidecars(
         header = head_digest(output.descriptor, 0, model.header_size)
         output.destination = destination.with_name(_sidecar_name(destination.stem, sha256))
         made.append(output)
-        entries.append(
-            msgspec.structs.replace(
-                model, member="", sidecar=output.destination.name, size=size, sha256=sha256, header_sha256=header
-            )
+        places[model.member] = msgspec.structs.replace(
+            model, sidecar=output.destination.name, size=size, sha256=sha256, header_sha256=header
         )
-    return made, msgspec.structs.replace(manifest, models=entries)
+
+    def beside(model: Model) -> Model:
+        if model.member not in places:
+            return model
+        found = places[model.member]
+        return msgspec.structs.replace(
+            model,
+            member="",
+            sidecar=found.sidecar,
+            size=found.size,
+            sha256=found.sha256,
+            header_sha256=found.header_sha256,
+        )
+
+    return made, manifest.with_weights(beside)
 
 
 def _sidecar_name(stem: str, sha256: str) -> str:
@@ -144,18 +153,18 @@ def _sidecar_name(stem: str, sha256: str) -> str:
 
 def _complete(manifest: Manifest, writing: ArchiveWriter) -> Manifest:
     """The manifest with the places and digests of what was written."""
-    models = [
-        msgspec.structs.replace(
+
+    def placed(model: Model) -> Model:
+        if not model.member:
+            return model
+        return msgspec.structs.replace(
             model,
             size=writing.members[model.member].size,
             sha256=writing.members[model.member].sha256,
             header_sha256=writing.header_sha256(model.member, model.header_size),
         )
-        if model.member
-        else model
-        for model in manifest.models
-    ]
-    return msgspec.structs.replace(manifest, models=models, members=list(writing.members.values()))
+
+    return msgspec.structs.replace(manifest.with_weights(placed), members=list(writing.members.values()))
 
 
 def _must_split(destination: Path, manifest: Manifest, fixed: int, weights: int) -> bool:

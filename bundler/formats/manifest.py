@@ -7,13 +7,15 @@ becomes the base of another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
 from bundler.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is known. A bundle of one model has format 1, so that programs from before the second can read it."""
 MAX_SIZE = 64 << 20
 """Bytes of a manifest; a chat template and a system prompt of a megabyte each fit many times."""
 
@@ -114,8 +116,25 @@ class Warm(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of all that the state depends on; another one at start means that it is not used."""
 
 
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """Another model of the bundle, with all that belongs to it; the fields as a `Manifest` has them."""
+
+    name: str
+    """By which requests ask for it."""
+    modelfile: str
+    """Archive member with the Modelfile that it was built from."""
+    models: list[Model]
+    template: Template | None = None
+    system: str | None = None
+    messages: list[Message] = []
+    parameters: dict[str, ParameterValue] = {}
+    specials: list[str] = []
+    requires: str = ""
+    licenses: list[str] = []
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    format: int = FORMAT
+    format: int = 1
     name: str
     """The model's name in every API."""
     bundler: str
@@ -136,6 +155,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     warm: Warm | None = None
     licenses: list[str] = []
     """Archive members that hold the model's licences, as given by LICENSE."""
+    added: list[Added] = []
+    """The models beside the main one, each loaded when it is asked for."""
     members: list[Member] = []
 
     @property
@@ -143,9 +164,50 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """The LoRA adapters, in the order that they are applied in."""
         return [model for model in self.models if model.role == "adapter"]
 
+    @property
+    def needed_format(self) -> int:
+        """The oldest format that can hold it: programs that know no newer one serve it as it is meant."""
+        return 2 if self.added else 1
+
+    @property
+    def names(self) -> list[str]:
+        """Of all models, the main one first."""
+        return [self.name, *(added.name for added in self.added)]
+
+    @property
+    def weights(self) -> list[Model]:
+        """Every GGUF of the bundle, those of the added models too; the same file once for each that uses it."""
+        return [*self.models, *(model for added in self.added for model in added.models)]
+
     def model(self, role: Role) -> Model | None:
         """The first model with this role."""
         return next((model for model in self.models if model.role == role), None)
+
+    def of(self, name: str) -> Manifest:
+        """The manifest of one of the models, as if the bundle held no other.
+
+        Raises:
+            BundleError: there is none of this name.
+        """
+        if name == self.name:
+            return msgspec.structs.replace(self, added=[])
+        for added in self.added:
+            if added.name == name:
+                own = {field: getattr(added, field) for field in Added.__struct_fields__ if field != "modelfile"}
+                return msgspec.structs.replace(self, **own, page=None, warm=None, added=[])
+        raise BundleError(
+            f"failed to find the model {name!r}: it is not in this bundle", f"it holds {', '.join(self.names)}"
+        )
+
+    def with_weights(self, change: Callable[[Model], Model]) -> Manifest:
+        """The same with every GGUF as `change` makes it."""
+        return msgspec.structs.replace(
+            self,
+            models=[change(model) for model in self.models],
+            added=[
+                msgspec.structs.replace(added, models=[change(model) for model in added.models]) for added in self.added
+            ],
+        )
 
 
 def encode(manifest: Manifest, base: bytes = b"") -> bytes:
@@ -201,7 +263,7 @@ def decode(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.ValidationError, msgspec.DecodeError) as cause:
         raise _damaged(cause) from cause
-    for model in manifest.models:
+    for model in manifest.weights:
         if model.sidecar and not is_file_name(model.sidecar):
             raise _damaged(f"weights beside the executable cannot be called {model.sidecar!r}")
     return manifest

@@ -57,6 +57,12 @@ def listening(bundle: BundleFile, place: Listening, page_url: str) -> None:
         _tell(f"  {use}OpenAI clients use it with /v1")
     else:
         _tell(f"  open {page_url} in a browser to chat; OpenAI clients use it with /v1 and the key")
+    _also_here(bundle)
+
+
+def _also_here(bundle: BundleFile) -> None:
+    if others := bundle.manifest.names[1:]:
+        _tell(f"  also here, loaded when a request names it: {', '.join(others)}")
 
 
 def open_to_network(place: Listening, *, with_key: bool) -> None:

@@ -20,11 +20,11 @@ from bundler.runtime.api.openai import OpenAI
 from bundler.runtime.api.reranking import Reranking
 from bundler.runtime.residence import Residence
 from bundler.runtime.security import Guard, KeyGuard
-from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 
 
 def build_app(
-    service: Service,
+    services: Services,
     page: Sequence[Route],
     *,
     created: int,
@@ -35,11 +35,11 @@ def build_app(
 ) -> ASGIApp:
     """Everything that one server answers.
 
-    `created` (Unix seconds) is shown for the model; `bundle_id` goes into every response, so that another start of
+    `created` (Unix seconds) is shown for the models; `bundle_id` goes into every response, so that another start of
     the same bundle can recognise it. With `api_key`, everything but page and health wants that key.
     """
-    public = [*page, Route("/health", _Health(service.residence), methods=["GET"])]
-    dialects = (OpenAI(service, created), Embeddings(service), Reranking(service), LlamaServer(service))
+    public = [*page, Route("/health", _Health(services.main.residence), methods=["GET"])]
+    dialects = (OpenAI(services, created), Embeddings(services), Reranking(services), LlamaServer(services))
     app: ASGIApp = Router([*public, *(route for dialect in dialects for route in dialect.routes())])
     if api_key:
         app = KeyGuard(app, key=api_key, open_paths={route.path for route in public})
@@ -47,7 +47,7 @@ def build_app(
 
 
 class _Health:
-    """200 when requests are answered, also by loading the model anew; 503 with the progress of loading before."""
+    """200 when requests are answered, also by loading the main model anew; 503 with its progress before."""
 
     def __init__(self, residence: Residence) -> None:
         self._residence = residence

@@ -10,7 +10,9 @@ from bundler.runtime.helptext import COMMANDS
 from bundler.runtime.settings import SERVING, Option, UsageError, number, switch, whole_number
 
 JSON = Option("json", "print JSON for scripts", switch)
+MODEL = Option("model", "which model of the file (default: the main one; info lists them)", str, "NAME")
 ASKING = (
+    MODEL,
     Option("system", "instructions that replace those of the bundle", str, "TEXT"),
     Option("max-tokens", "longest answer, in tokens", whole_number(1, 1 << 24), "N"),
     Option("temperature", "0 always takes the likeliest token; higher is more varied", number(0, 100), "T"),
@@ -22,6 +24,7 @@ ASKING = (
     Option("stop", "end the answer where this text would come (may be repeated)", str, "TEXT"),
 )
 EMBEDDING = (
+    MODEL,
     Option("dimensions", "the first so many numbers of each vector only", whole_number(1, 1 << 20), "N"),
     Option("truncate", "cut a text that is too long for the model", switch),
 )

@@ -58,6 +58,16 @@ class BundleFile:
             raise BundleError(f"failed to start {self.manifest.name}: the bundle holds no model", _AGAIN)
         return model
 
+    def of(self, name: str) -> BundleFile:
+        """The same file with one of its models alone, the main one or an added one.
+
+        Raises:
+            BundleError: it holds none of this name.
+        """
+        own = BundleFile(self.path, self.descriptor, self.source, self.archive, self.manifest.of(name), self.digest)
+        own._beside = self._beside
+        return own
+
     def weights(self) -> WeightsRange:
         """Where the model's GGUF lies, after a check of its header: damage there would crash llama.cpp.
 

@@ -84,7 +84,7 @@ def _run(argv: list[str], environment: Environment) -> int:
     from bundler.runtime.run import read_question, run
 
     question = read_question(values["prompt"], sys.stdin, _program(environment))
-    return run(_bundle(environment), question, values, load, environment)
+    return run(_model(_bundle(environment), values), question, values, load, environment)
 
 
 def _embed(argv: list[str], environment: Environment) -> int:
@@ -93,16 +93,19 @@ def _embed(argv: list[str], environment: Environment) -> int:
     from bundler.runtime.embed import embed, read_texts
 
     texts = read_texts(values["text"], sys.stdin, _program(environment))
-    return embed(_bundle(environment), texts, values, load, environment)
+    return embed(_model(_bundle(environment), values), texts, values, load, environment)
 
 
 def _info(argv: list[str], environment: Environment) -> int:
-    values = arguments.parse(_program(environment), "info", argv, (arguments.JSON, *LOADING, *LIFE))
+    values = arguments.parse(_program(environment), "info", argv, (arguments.JSON, arguments.MODEL, *LOADING, *LIFE))
     values = {**from_environment((*LOADING, *LIFE), environment), **values}
     from bundler.runtime.info import info
 
     load, life = load_settings(values), life_settings(values)
-    return info(_bundle(environment), load, life, environment, as_json=values.get("json", False))
+    bundle = _bundle(environment)
+    if "model" in values:
+        bundle = _model(bundle, values)
+    return info(bundle, load, life, environment, as_json=values.get("json", False))
 
 
 def _verify(argv: list[str], environment: Environment) -> int:
@@ -138,6 +141,11 @@ def _bundle(environment: Environment) -> BundleFile:
     bundle = open_own(environment)
     _name_process(bundle.manifest.name)
     return bundle
+
+
+def _model(bundle: BundleFile, values: Mapping[str, Any]) -> BundleFile:
+    """The bundle with the model alone that was asked for, or with its main one."""
+    return bundle.of(values.get("model", bundle.manifest.name))
 
 
 def _program(environment: Environment) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from bundler.errors import BundleError
 from bundler.formats import gguf, weights
-from bundler.formats.manifest import Model
+from bundler.formats.manifest import Manifest, Model
 from bundler.formats.source import FileSource
 from bundler.runtime import machine, memory
 from bundler.runtime.address import DEFAULT_HOST, DEFAULT_PORT, running_bundle, url
@@ -74,6 +74,7 @@ def _facts(
         "runtime": manifest.runtime,
         "model": model,
         "adapters": manifest.adapters,
+        "added": [_added(manifest.of(name)) for name in manifest.names[1:]],
         "unused": [other for other in manifest.models if other is not model and other.role in _UNUSED],
         "template": manifest.template,
         "system": manifest.system,
@@ -97,6 +98,19 @@ def _facts(
         "warm": _warm(bundle, environment.get("BUNDLE_TARGET", ""), options),
         "cache": str(cache_folder(environment)),
         "address": {"url": here, "running": running_bundle(DEFAULT_HOST, DEFAULT_PORT) == bundle.digest},
+    }
+
+
+def _added(manifest: Manifest) -> dict[str, Any]:
+    """What is told of a model beside the main one; `info --model` tells more."""
+    return {
+        "name": manifest.name,
+        "model": manifest.models[0],
+        "adapters": manifest.adapters,
+        "template": manifest.template,
+        "system": manifest.system,
+        "messages": manifest.messages,
+        "parameters": manifest.parameters,
     }
 
 
@@ -194,6 +208,8 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("model", f"{bundle.model.name or bundle.manifest.name}: {model_line(bundle.model)}"),
         *(("adapter", _adapter_row(adapter)) for adapter in facts["adapters"]),
         *((other.role, f"{other.member or other.sidecar}: {_NOT_USED}") for other in facts["unused"]),
+        *(("added", f"{other['name']}: {model_line(other['model'])}") for other in facts["added"]),
+        *([("", "loaded when a request names it; --model NAME tells more")] if facts["added"] else []),
         ("template", f"{template.kind}: {template.reason}" if template else "none"),
         ("system", system.strip().replace("\n", " ")[:100] if system else "none"),
         ("parameters", _parameters(facts) or "none of its own"),

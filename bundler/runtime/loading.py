@@ -68,14 +68,15 @@ def load(
     progress(0.0, "loading llama.cpp")
     library = llama_library.load(libraries_folder)
     library.log.verbose = options.verbose
+    library.log.lines.clear()  # what other models logged is not about this one
     library.load_backend(libraries.cpu_variants(libraries_folder)[verdict.chosen])
     stages.end("libraries")
 
     tuning = tune(options)
-    free = machine.memory()
+    free = _free(options)
     file_size = os.fstat(source.descriptor).st_size
     mode = weights.load_mode(source, file_size, free=free.available, asked=options.load_mode)
-    _require_weights(source, mode, free)
+    _require_weights(source, mode, free, options)
     fetched = _fetch(source, free.available, progress)
     stages.end("prefetch")
     before = _PREFETCH_SHARE if fetched else 0.0
@@ -93,7 +94,7 @@ def load(
     threads = machine.threads(options.threads, model.size)
     cell = _cell(model, tuning)
     embedder = LazyEmbedder(
-        model, threads.count, lambda tokens: memory.require(tokens, cell, machine.memory(), adjustable=False)
+        model, threads.count, lambda tokens: memory.require(tokens, cell, _free(options), adjustable=False)
     )
     warm_tokens = 0
     try:
@@ -103,7 +104,7 @@ def load(
         if options.embeds:
             engine: Engine = EmbeddingEngine(model, embedder)
         else:
-            memory.require(plan.cells, cell, machine.memory())
+            memory.require(plan.cells, cell, _free(options))
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
             engine, warm_tokens = _engine(model, context, plan, embedder, free.available, options.warmth)
             engine = _after_encoder(model, engine) if model.encodes else engine
@@ -142,12 +143,28 @@ def load(
     )
 
 
-def _require_weights(source: WeightsRange, mode: weights.LoadMode, free: machine.Memory) -> None:
-    """See that weights that are read fit into memory.
+def _free(options: LoadOptions) -> machine.Memory:
+    """Memory that is free now, without the weights that other models of this process use in the page cache."""
+    free = machine.memory()
+    if not options.beside:
+        return free
+    mapped = sum(facts.mapped_size for facts in options.beside)
+    others = f"{len(options.beside)} other model{'s' if len(options.beside) > 1 else ''} loaded"
+    return machine.Memory(max(0, free.available - mapped), free.total, f"{free.reason}, with {others}")
+
+
+def _require_weights(source: WeightsRange, mode: weights.LoadMode, free: machine.Memory, options: LoadOptions) -> None:
+    """See that weights that are read fit into memory, and weights beside other models however they are loaded.
 
     Raises:
         BundleError: they do not; with the numbers.
     """
+    if options.beside and source.size + memory.LEAST_BESIDE > free.available:
+        raise BundleError(
+            f"failed to load the model: its weights take {size(source.size)}, and {size(free.available)} are free "
+            f"({free.reason})",
+            "ask again when another model is unloaded (keep_alive 0 does it), or use a smaller one",
+        )
     if mode.mode == "read" and source.size + memory.LEAST_BESIDE > free.available:
         raise BundleError(
             f"failed to read the weights: they take {size(source.size)}, and {size(free.available)} are free "

@@ -1,4 +1,4 @@
-"""When the model is in memory: from the start until nobody has asked for a while, and again when somebody does.
+"""When a model is in memory: until nobody has asked for a while, and again when somebody does.
 
 Knows nothing of HTTP or of requests. Used from one event loop; nothing here polls.
 """
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Residence:
-    """The model of one process: who uses it, and how long it stays when nobody does."""
+    """One model of the process: who uses it, and how long it stays when nobody does."""
 
     def __init__(self, startup: Startup, keep_alive: float | None = None) -> None:
         """`keep_alive`: seconds without use after which the model is unloaded; None: never."""
@@ -33,7 +33,7 @@ class Residence:
         self._waiting: asyncio.Task[None] | None = None
         self._reviving = asyncio.Lock()
         self._closed = asyncio.Event()
-        self._was_loaded = False
+        self._was_loaded = startup.unloaded
 
     @property
     def closed(self) -> bool:

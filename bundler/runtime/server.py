@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from bundler import data
 from bundler.runtime import announce
 from bundler.runtime.bundlefile import BundleFile
-from bundler.runtime.defaults import from_manifest
 from bundler.runtime.engine.interface import Loaded
 from bundler.runtime.interruption import Interruption
+from bundler.runtime.loader import Loader
 from bundler.runtime.settings import ServeSettings
-from bundler.runtime.startup import Startup, load_model
+from bundler.runtime.startup import Startup
 
 if TYPE_CHECKING:
     from bundler.runtime.address import Listening
     from bundler.runtime.httpserver import HttpServer
-    from bundler.runtime.service import Service
+    from bundler.runtime.services import Services
 
 
 def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str, str]) -> int:
@@ -36,10 +36,10 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
     interruption.install()
     with announce.ProgressLine() as progress:
         startup = Startup(progress.tell)
-        options = settings.load.options(from_manifest(bundle.manifest))
+        loader = Loader(bundle, settings.load, environment)
         first = startup.outcome
         first.add_done_callback(lambda outcome: progress.clear())
-        startup.begin(lambda tell: load_model(bundle, options, environment, tell))
+        loader.begin(bundle.manifest.name, startup)
 
         from bundler.runtime import desktop  # from here on, imports take no time from the weights
         from bundler.runtime.address import DEFAULT_HOST, Running, listen, with_key
@@ -60,7 +60,7 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
             show_page()
             return 0
         announce.listening(bundle, place, page_url)
-        _answer(bundle, startup, place, interruption, show_page, settings)
+        _answer(bundle, startup, loader, place, interruption, show_page, settings)
     if first.done():
         first.result()
     return 0
@@ -69,13 +69,14 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
 def _answer(
     bundle: BundleFile,
     startup: Startup,
+    loader: Loader,
     place: Listening,
     interruption: Interruption,
     show_page: Callable[[], None],
     settings: ServeSettings,
 ) -> None:
     """Answer requests until a signal comes or loading fails."""
-    service, server = _build(bundle, startup, place, settings)
+    services, server = _build(bundle, startup, loader, place, settings)
 
     def loaded(outcome: Future[Loaded]) -> None:
         if outcome.exception() is None:
@@ -85,36 +86,42 @@ def _answer(
 
     def started() -> None:
         interruption.on_first = server.stop
-        service.residence.begin()
+        services.main.residence.begin()
         startup.outcome.add_done_callback(loaded)
         show_page()
 
-    server.run_on(place.socket, started, service.close)
+    server.run_on(place.socket, started, services.close)
 
 
 def _build(
-    bundle: BundleFile, startup: Startup, place: Listening, settings: ServeSettings
-) -> tuple[Service, HttpServer]:
+    bundle: BundleFile, startup: Startup, loader: Loader, place: Listening, settings: ServeSettings
+) -> tuple[Services, HttpServer]:
     from bundler.runtime import page  # the web stack is imported while the weights load
     from bundler.runtime.app import build_app
     from bundler.runtime.httpserver import HttpServer
     from bundler.runtime.security import is_loopback
     from bundler.runtime.service import Service
+    from bundler.runtime.services import Services
 
     loopback_only = is_loopback(place.address)
     if not loopback_only:
         announce.open_to_network(place, with_key=settings.api_key is not None)
     life = settings.life
-    service = Service(
-        bundle.manifest,
-        startup,
-        keep_alive=life.keep_alive,
-        request_seconds=life.request_timeout,
-        shift=life.context_shift,
-    )
-    service.prepare()
+
+    def service_of(name: str, own: Startup) -> Service:
+        return Service(
+            bundle.manifest.of(name),
+            own,
+            keep_alive=life.keep_alive,
+            request_seconds=life.request_timeout,
+            shift=life.context_shift,
+        )
+
+    main, *others = bundle.manifest.names
+    services = Services(service_of(main, startup), [service_of(name, loader.later(name)) for name in others])
+    services.main.prepare()
     app = build_app(
-        service,
+        services,
         page.routes(data.path("templates/chat")),
         created=bundle.modified,
         bundle_id=bundle.digest,
@@ -122,4 +129,4 @@ def _build(
         api_key=settings.api_key,
         verbose=settings.load.verbose,
     )
-    return service, HttpServer(app, verbose=settings.load.verbose)
+    return services, HttpServer(app, verbose=settings.load.verbose)

@@ -11,11 +11,13 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing
+from functools import cached_property
 
 import msgspec
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest
+from bundler.prompt.specials import Specials
 from bundler.runtime import defaults
 from bundler.runtime.answertext import AnswerText
 from bundler.runtime.engine.interface import (
@@ -52,7 +54,7 @@ from bundler.runtime.truncating import with_bos
 
 
 class Service:
-    """The model of one bundle, from the moment its loading begins."""
+    """One model of a bundle, from the moment its loading begins."""
 
     def __init__(
         self,
@@ -69,14 +71,19 @@ class Service:
         """
         self.name = manifest.name
         self.page = manifest.page
-        self.specials = manifest.specials
         self.defaults = msgspec.structs.replace(defaults.from_manifest(manifest), shift=shift)
         self.startup = startup
         self.residence = Residence(startup, keep_alive)
         self._prompter = Prompter(manifest)
+        self._spellings = manifest.specials
         self._request_seconds = None if request_seconds == math.inf else request_seconds
         self._clock = clock
         self._post: Postman | None = None
+
+    @cached_property
+    def specials(self) -> Specials:
+        """The spellings of the model's control tokens."""
+        return Specials(self._spellings)
 
     def prepare(self) -> None:
         """Compile the template before the first request needs it.

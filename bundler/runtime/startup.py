@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -31,7 +31,7 @@ class Startup:
         self.outcome: Future[Loaded] = Future()
         """Of the latest loading."""
         self.unloaded = False
-        """Whether the model was there, and is not to be had until it is loaded again."""
+        """Whether the model is not to be had until somebody asks for it: not loaded yet, or taken out."""
         self._load: Callable[[Progress], Loaded] | None = None
 
     @classmethod
@@ -41,10 +41,18 @@ class Startup:
         startup.outcome.set_result(loaded)
         return startup
 
+    @classmethod
+    def later(cls, load: Callable[[Progress], Loaded]) -> Startup:
+        """A model that is loaded when it is first asked for."""
+        startup = cls()
+        startup._load, startup.unloaded = load, True
+        return startup
+
     @property
     def loaded(self) -> Loaded | None:
         """The model, once it is there."""
-        return self.outcome.result() if self.outcome.done() and self.outcome.exception() is None else None
+        outcome = self.outcome  # another thread may put a new one in its place
+        return outcome.result() if outcome.done() and outcome.exception() is None else None
 
     @property
     def running(self) -> bool:
@@ -126,8 +134,14 @@ def choose_variant(environment: Mapping[str, str]) -> Verdict:
     return probe.choose(libraries.folder(environment), cache_folder(environment), environment)
 
 
-def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[str, str], progress: Progress) -> Loaded:
-    """Check the weights, choose the CPU variant, load.
+def load_model(
+    bundle: BundleFile,
+    options: LoadOptions,
+    environment: Mapping[str, str],
+    progress: Progress,
+    beside: Sequence[Loaded] = (),
+) -> Loaded:
+    """Check the weights, choose the CPU variant, load; `beside` are the models that this process has loaded already.
 
     Raises:
         BundleError: one of them failed.
@@ -142,7 +156,7 @@ def load_model(bundle: BundleFile, options: LoadOptions, environment: Mapping[st
     verdict = choose_variant(environment)
     progress(0.01, "loading")
     options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
-    options = msgspec.structs.replace(options, adapters=bundle.adapters())
+    options = msgspec.structs.replace(options, adapters=bundle.adapters(), beside=[each.facts for each in beside])
     if bundle.manifest.warm is not None:
         from bundler.runtime import warm
 

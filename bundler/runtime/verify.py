@@ -20,7 +20,7 @@ def verify(environment: Mapping[str, str], *, as_json: bool) -> int:
     bundle = open_own(environment)
     with ProgressLine() as progress:
         report = verification.verify(bundle.source, _Counter(progress, bundle.source).advance)
-        for model in bundle.manifest.models:
+        for model in {model.sidecar: model for model in bundle.manifest.weights}.values():
             if model.sidecar:
                 beside = FileSource(bundle.place(model).descriptor)
                 verification.check_file(beside, model.size, model.sha256, _Counter(progress, beside).advance)

@@ -18,6 +18,7 @@ from bundler.runtime.address import Listening, listen
 from bundler.runtime.app import build_app
 from bundler.runtime.httpserver import HttpServer
 from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 from bundler.runtime.startup import Startup
 from tests.runtime.fake_engine import ScriptedEngine, loaded
 
@@ -36,9 +37,9 @@ def manifest(**changes: Any) -> Manifest:
     return msgspec.structs.replace(MANIFEST, **changes)
 
 
-def application(service: Service, *, loopback_only: bool = True, api_key: str | None = None) -> ASGIApp:
+def application(service: Service | Services, *, loopback_only: bool = True, api_key: str | None = None) -> ASGIApp:
     return build_app(
-        service,
+        service if isinstance(service, Services) else Services(service),
         page.routes(data.path("templates/chat")),
         created=1700000000,
         bundle_id=BUNDLE_ID,
@@ -58,7 +59,7 @@ async def call(app: ASGIApp, method: str, path: str, **arguments: Any) -> httpx.
 
 
 @contextmanager
-def served(service: Service, api_key: str | None = None) -> Iterator[str]:
+def served(service: Service | Services, api_key: str | None = None) -> Iterator[str]:
     """The application on a free loopback port; yields its address. Stops it, and its engine, at the end."""
     place = listen("127.0.0.1", 0, BUNDLE_ID, reuse=False)
     assert isinstance(place, Listening)

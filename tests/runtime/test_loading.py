@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gguf
+import msgspec
 import pytest
 
 from bundler.errors import BundleError
@@ -97,3 +98,19 @@ def test_an_answer_is_complete_whatever_it_is_computed_with(model: Path, libs: P
     with loaded(model, libs, options=options) as it:
         tokens, finish = generate(it, [(index * 131 + 7) % 304 for index in range(300)])
     assert (finish.reason, len(tokens)) == ("length", 24)
+
+
+def test_what_other_models_take_counts(model: Path, libs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded(model, libs, options=LoadOptions(threads=1, context_length=256)) as it:
+        other = msgspec.structs.replace(it.facts, weights_size=40 * MIB, repacked_size=0, load_mode="mapped")
+        limited(monkeypatch, 105 * MIB)
+        options = LoadOptions(threads=1, context_length=256, beside=[other])
+        with pytest.raises(BundleError) as caught, loaded(model, libs, options=options):
+            pass
+        assert caught.value.message == (
+            "failed to load the model: its weights take 1.36 MiB, and 65 MiB are free "
+            "(limited by the control group, with 1 other model loaded)"
+        )
+        limited(monkeypatch, 150 * MIB)
+        with loaded(model, libs, options=options) as both:
+            assert generate(both, list(range(3, 100)))[1].reason == "length"

@@ -20,13 +20,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bundler.errors import BundleError
-from bundler.runtime.api.errors import ApiError, from_failed, require_model
+from bundler.runtime.api.errors import ApiError, from_failed
 from bundler.runtime.api.http import json_response, read_json
+from bundler.runtime.api.models import asked, resident
 from bundler.runtime.api.openai_bodies import TokenId
 from bundler.runtime.embedding import Embedded, TextTooLong, embed, normalised
 from bundler.runtime.engine.interface import EngineClosed
 from bundler.runtime.request import Failed
 from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 
 MOST_INPUTS = 2048
 
@@ -46,18 +48,18 @@ _BODY = msgspec.json.Decoder(Body)
 
 
 class Embeddings:
-    """The route over one service."""
+    """The route over the models."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def routes(self) -> list[Route]:
         return [Route("/v1/embeddings", self._embeddings, methods=["POST"])]
 
     async def _embeddings(self, request: HttpRequest) -> Response:
         body = await read_json(request, _BODY)
-        require_model(body.model, self._service.name)
-        embedded = await self._embed(_inputs(body.input), body)
+        service = asked(self._services, body.model)
+        embedded = await _embed(service, _inputs(body.input), body)
         if body.dimensions and body.dimensions > embedded.dimensions:
             raise ApiError(400, f"dimensions: this model's vectors have {embedded.dimensions}", param="dimensions")
         data = await asyncio.to_thread(_data, embedded, body)
@@ -66,21 +68,22 @@ class Embeddings:
             {
                 "object": "list",
                 "data": data,
-                "model": self._service.name,
+                "model": service.name,
                 "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
             }
         )
 
-    async def _embed(self, inputs: Sequence[str | Sequence[int]], body: Body) -> Embedded:
-        try:
-            async with self._service.residence.use() as loaded:
-                return await self._service.residence.in_thread(embed, loaded, inputs, truncate=bool(body.truncate))
-        except TextTooLong as error:
-            raise ApiError(400, f"input: {error}", param="input", code="context_length_exceeded") from error
-        except EngineClosed as error:
-            raise from_failed(Failed("unavailable", str(error))) from error
-        except BundleError as error:
-            raise ApiError(400, error.message, param="input") from error
+
+async def _embed(service: Service, inputs: Sequence[str | Sequence[int]], body: Body) -> Embedded:
+    try:
+        async with resident(service) as loaded:
+            return await service.residence.in_thread(embed, loaded, inputs, truncate=bool(body.truncate))
+    except TextTooLong as error:
+        raise ApiError(400, f"input: {error}", param="input", code="context_length_exceeded") from error
+    except EngineClosed as error:
+        raise from_failed(Failed("unavailable", str(error))) from error
+    except BundleError as error:
+        raise ApiError(400, error.message, param="input") from error
 
 
 def _inputs(given: str | list[Any]) -> list[str | list[int]]:

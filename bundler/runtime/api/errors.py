@@ -49,18 +49,6 @@ def unsupported(param: str, message: str) -> ApiError:
     return ApiError(400, message, param=param, code="unsupported_parameter")
 
 
-def require_model(name: str | None, own: str) -> None:
-    """See that a request means the model that is here.
-
-    Raises:
-        ApiError: it names another one (404).
-    """
-    if name and name not in (own, "default"):
-        raise ApiError(
-            404, f"the model {name!r} is not here; this bundle holds {own!r}", param="model", code="model_not_found"
-        )
-
-
 def from_failed(failed: Failed) -> ApiError:
     """What the service could not do."""
     if failed.kind == "invalid_request":

@@ -9,22 +9,24 @@ from starlette.routing import Route
 
 from bundler.runtime.api.conversing import prompt_fields, rendered
 from bundler.runtime.api.http import json_response, read_json
+from bundler.runtime.api.models import asked
 from bundler.runtime.api.openai_bodies import ChatCompletion
 from bundler.runtime.request import Request
-from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 
 _CHAT = msgspec.json.Decoder(ChatCompletion)
 
 
 class LlamaServer:
-    """The dialect's routes over one service."""
+    """The dialect's routes over the models."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def routes(self) -> list[Route]:
         return [Route("/apply-template", self._apply_template, methods=["POST"])]
 
     async def _apply_template(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
-        return json_response({"prompt": await rendered(self._service, Request(**prompt_fields(body)))})
+        service = asked(self._services, body.model)
+        return json_response({"prompt": await rendered(service, Request(**prompt_fields(body)))})

@@ -16,13 +16,15 @@ from starlette.routing import Route
 
 from bundler.runtime.api.choices import numbered
 from bundler.runtime.api.conversing import rendered
-from bundler.runtime.api.errors import from_failed, require_model
+from bundler.runtime.api.errors import from_failed
 from bundler.runtime.api.http import EventStream, json_response, read_json, unless_gone
+from bundler.runtime.api.models import asked
 from bundler.runtime.api.openai_bodies import ChatCompletion, Completion
 from bundler.runtime.api.openai_requests import chat_requests, completion_requests
 from bundler.runtime.api.openai_shapes import Shape, usage
 from bundler.runtime.request import Delta, Event, Failed, Finished, Request, ToldToken, Usage
 from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 
 _CHAT = msgspec.json.Decoder(ChatCompletion)
 _TEXT = msgspec.json.Decoder(Completion)
@@ -33,10 +35,10 @@ Events = AsyncGenerator[tuple[int, Event], None]
 
 
 class OpenAI:
-    """The dialect's routes over one service."""
+    """The dialect's routes over the models."""
 
-    def __init__(self, service: Service, created: int) -> None:
-        self._service = service
+    def __init__(self, services: Services, created: int) -> None:
+        self._services = services
         self._created = created
 
     def routes(self) -> list[Route]:
@@ -48,51 +50,53 @@ class OpenAI:
         ]
 
     async def _models(self, request: HttpRequest) -> Response:
-        return json_response({"object": "list", "data": [self._card()]})
+        return json_response({"object": "list", "data": [self._card(service) for service in self._services]})
 
     async def _model(self, request: HttpRequest) -> Response:
-        require_model(request.path_params["model"], self._service.name)
-        return json_response(self._card())
+        return json_response(self._card(asked(self._services, request.path_params["model"])))
 
-    def _card(self) -> dict[str, Any]:
-        """The model, its status as llama-server's router gives it, and what our page says in an empty chat."""
-        startup = self._service.startup
+    def _card(self, service: Service) -> dict[str, Any]:
+        """A model, its status as llama-server's router gives it, and what our page says in an empty chat."""
+        startup = service.startup
         status: dict[str, Any] = {"value": "loaded"}
         if startup.unloaded:
             status = {"value": "unloaded"}
+        elif startup.failed:
+            status = {"value": "unloaded", "failed": True}
         elif not startup.loaded:
             status = {"value": "loading", "progress": startup.fraction, "stage": startup.stage}
-        card = {"id": self._service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
-        page = self._service.page
+        card = {"id": service.name, "object": "model", "created": self._created, "owned_by": "bundle"}
+        page = service.page
         return card | {"status": status} | ({"page": page} if page else {})
 
     async def _chat(self, request: HttpRequest) -> Response:
         body = await read_json(request, _CHAT)
-        require_model(body.model, self._service.name)
-        asked = chat_requests(body, self._service.defaults)
-        shape = Shape("chat", self._service.name)
+        service = asked(self._services, body.model)
+        requests = chat_requests(body, service.defaults)
+        shape = Shape("chat", service.name)
         if body.render_only:
-            return json_response(shape.rendered(await rendered(self._service, asked[0])))
-        return await self._respond(request, shape, body, asked)
+            return json_response(shape.rendered(await rendered(service, requests[0])))
+        return await _respond(request, service, shape, body, requests)
 
     async def _text(self, request: HttpRequest) -> Response:
         body = await read_json(request, _TEXT)
-        require_model(body.model, self._service.name)
-        asked = completion_requests(body, self._service.defaults)
-        return await self._respond(request, Shape("text", self._service.name), body, asked)
+        service = asked(self._services, body.model)
+        requests = completion_requests(body, service.defaults)
+        return await _respond(request, service, Shape("text", service.name), body, requests)
 
-    async def _respond(
-        self, request: HttpRequest, shape: Shape, body: ChatCompletion | Completion, asked: Sequence[Request]
-    ) -> Response:
-        events = numbered([self._service.answer(one) for one in asked])
-        answers = _Answers(shape, len(asked), each=body.n or 1)
-        if not body.stream:
-            return await unless_gone(request.receive, answers.whole(events)) or Response(status_code=_GONE)
-        started = await unless_gone(request.receive, _start(events))
-        if started is None:
-            await events.aclose()
-            return Response(status_code=_GONE)
-        return EventStream(answers.chunks(events, with_usage=body.wants_usage))
+
+async def _respond(
+    request: HttpRequest, service: Service, shape: Shape, body: ChatCompletion | Completion, requests: Sequence[Request]
+) -> Response:
+    events = numbered([service.answer(one) for one in requests])
+    answers = _Answers(shape, len(requests), each=body.n or 1)
+    if not body.stream:
+        return await unless_gone(request.receive, answers.whole(events)) or Response(status_code=_GONE)
+    started = await unless_gone(request.receive, _start(events))
+    if started is None:
+        await events.aclose()
+        return Response(status_code=_GONE)
+    return EventStream(answers.chunks(events, with_usage=body.wants_usage))
 
 
 class _Answers:

@@ -244,6 +244,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     adapters: Sequence[AdapterRange] = ()
     """Applied to every sequence, so what is computed once may be shared by all."""
     warmth: Warmth | None = None
+    beside: Sequence[LoadFacts] = ()
+    """The models that the process has loaded already: what they take counts."""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -287,6 +289,11 @@ class LoadFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that every chat begins with, whose state came with the bundle."""
     seconds: dict[str, float]
     """By stage: `libraries`, `prefetch`, `model`, `context`."""
+
+    @property
+    def mapped_size(self) -> int:
+        """Bytes of weights that are used where they lie in the file: to the system they look like free memory."""
+        return max(0, self.weights_size - self.repacked_size) if self.load_mode == "mapped" else 0
 
 
 class Constraints(Protocol):

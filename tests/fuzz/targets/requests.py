@@ -19,6 +19,7 @@ from bundler.prompt.conversation import Conversation
 from bundler.runtime.api.openai_bodies import ChatCompletion, Completion
 from bundler.runtime.app import build_app
 from bundler.runtime.service import Service
+from bundler.runtime.services import Services
 from bundler.runtime.startup import Startup
 from tests.fuzz import chats
 from tests.fuzz.mutation import mutated
@@ -83,7 +84,7 @@ def _chat(conversation: Conversation) -> dict[str, Any]:
 @cache
 def _application(template: int) -> ASGIApp:
     service = Service(manifest(template=_TEMPLATES[template]), Startup.done(loaded(ScriptedEngine("Hi"))))
-    return build_app(service, [], created=0, bundle_id=BUNDLE_ID, loopback_only=True, verbose=True)
+    return build_app(Services(service), [], created=0, bundle_id=BUNDLE_ID, loopback_only=True, verbose=True)
 
 
 def attempt(case: Case) -> bool:
