@@ -21,6 +21,7 @@ from bundler.cli_runtime import runtime
 from bundler.cli_template import template
 from bundler.cli_variants import apply, diff, patch
 from bundler.errors import BundleError
+from bundler.formats.manifest import Manifest
 from bundler.terminal import human_size, progress, show
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -66,33 +67,45 @@ def inspect(file: Path, as_json: bool) -> None:
         show(
             f"runtime   {target}: {', '.join(parts.parts)} (llama-cpp-python {parts.llama_cpp}, pack {parts.pack[:12]})"
         )
-    for model in manifest.models:
-        facts_line = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
-        facts_line += [f"trained context {model.context_length}"] if model.context_length else []
-        facts_line += [f"scale {model.scale:g}"] if model.role == "adapter" else []
-        show(f"{model.role:9} {model.member or model.sidecar}  {', '.join(filter(None, facts_line))}")
-    if manifest.template:
-        show(f"template  {manifest.template.kind}: {manifest.template.reason}")
-        show(f"stops     {stops(manifest)}")
-    if manifest.system is not None:
-        show(f"system    {json.dumps(manifest.system, ensure_ascii=False)}")
-    for message in manifest.messages:
-        show(f"message   {message.role}: {json.dumps(message.content, ensure_ascii=False)}")
-    if manifest.page:
-        show(f"greeting  {json.dumps(manifest.page.greeting, ensure_ascii=False)}")
-        for question in manifest.page.starters:
-            show(f"starter   {json.dumps(question, ensure_ascii=False)}")
-    if manifest.requires:
-        show(f"requires  {manifest.requires}")
-    for key, value in manifest.parameters.items():
-        show(f"parameter {key} {json.dumps(value)}")
-    for model in manifest.models:
-        for key, value in model.sampling.items():
-            show(f"sampling  {key} {json.dumps(value)} (recommended by the GGUF)")
+    _show_model(manifest)
+    for added in manifest.added:
+        show(f"added     {added.name}")
+        _show_model(manifest.of(added.name), "  ")
     show("members")
     width = max(len(entry.name) for entry in archive.entries.values())
     for entry in archive.entries.values():
         show(f"  {entry.name:{width}}  {entry.size:>14,}  at {entry.offset:,}")
+
+
+def _show_model(manifest: Manifest, indent: str = "") -> None:
+    """What a manifest says of one model."""
+
+    def tell(label: str, text: str) -> None:
+        show(f"{indent}{label:9} {text}")
+
+    for model in manifest.models:
+        facts = [model.architecture, model.quantization, f"{model.parameters:,} weights"]
+        facts += [f"trained context {model.context_length}"] if model.context_length else []
+        facts += [f"scale {model.scale:g}"] if model.role == "adapter" else []
+        tell(model.role, f"{model.member or model.sidecar}  {', '.join(filter(None, facts))}")
+    if manifest.template:
+        tell("template", f"{manifest.template.kind}: {manifest.template.reason}")
+        tell("stops", stops(manifest))
+    if manifest.system is not None:
+        tell("system", json.dumps(manifest.system, ensure_ascii=False))
+    for message in manifest.messages:
+        tell("message", f"{message.role}: {json.dumps(message.content, ensure_ascii=False)}")
+    if manifest.page:
+        tell("greeting", json.dumps(manifest.page.greeting, ensure_ascii=False))
+        for question in manifest.page.starters:
+            tell("starter", json.dumps(question, ensure_ascii=False))
+    if manifest.requires:
+        tell("requires", manifest.requires)
+    for key, value in manifest.parameters.items():
+        tell("parameter", f"{key} {json.dumps(value)}")
+    for model in manifest.models:
+        for key, value in model.sampling.items():
+            tell("sampling", f"{key} {json.dumps(value)} (recommended by the GGUF)")
 
 
 @command.command()

@@ -32,6 +32,17 @@ def _adapters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     return found
 
 
+def _additions(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, Path | None]]:
+    """`NAME=MODELFILE` each; nothing after the sign: leave that model out."""
+    found: list[tuple[str, Path | None]] = []
+    for value in values:
+        name, sign, file = value.partition("=")
+        if not sign:
+            raise click.BadParameter(f"{value!r} is no NAME=MODELFILE", ctx, param)
+        found.append((name, Path(file) if file else None))
+    return found
+
+
 @click.command()
 @click.argument("modelfile", type=click.Path(path_type=Path), default=Path("Modelfile"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The executable to write.")
@@ -56,6 +67,14 @@ def _adapters(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     help="A LoRA adapter beside those of the Modelfile; several may be given.",
 )
 @click.option(
+    "--add",
+    "additions",
+    metavar="NAME=MODELFILE",
+    callback=_additions,
+    multiple=True,
+    help="Another model, which requests ask for by NAME; several may be given. `NAME=` leaves out one of the base.",
+)
+@click.option(
     "--quantize",
     "type_name",
     type=click.Choice(list(TYPES), case_sensitive=False),
@@ -77,6 +96,7 @@ def build(
     warm: bool,
     keep_runtime: bool,
     adapters: list[tuple[str, float]],
+    additions: list[tuple[str, Path | None]],
     type_name: str | None,
     imatrix: Path | None,
     requantize: bool,
@@ -85,6 +105,7 @@ def build(
     quiet: bool,
 ) -> None:
     """Build one executable from MODELFILE (a file, or a folder that holds one; default ./Modelfile)."""
+    from bundler.build.adding import Addition
     from bundler.build.assemble import build_bundle  # the build side loads only where it is used
     from bundler.build.gather import Adapter
     from bundler.build.quantize import Quantization
@@ -102,6 +123,7 @@ def build(
         warm=warm,
         keep_runtime=keep_runtime,
         adapters=[Adapter(text, scale) for text, scale in adapters],
+        additions=[Addition(added, path) for added, path in additions],
         quantization=Quantization(type_name, imatrix, requantize) if type_name else None,
         progress=progress(quiet=quiet or as_json),
         warn=warn,
@@ -125,6 +147,9 @@ def build(
         click.echo(f"{written.path}  {human_size(written.size)}  for {built.target}")
         if template:
             show(f"  template: {template.reason}; stops: {stops(written.manifest)}")
+        for added in written.manifest.added:
+            reason = f"; template: {added.template.reason}" if added.template else ""
+            show(f"  added:    {added.name} ({added.models[0].member or added.models[0].sidecar}{reason})")
         if state := written.manifest.warm:
             show(f"  warm:     {len(state.tokens):,} tokens of every prompt are evaluated ({human_size(state.size)})")
         for remark in built.remarks:

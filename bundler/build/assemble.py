@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from bundler.build import bundles, packs, runtimes
+from bundler.build import adding, bundles, packs, runtimes
+from bundler.build.adding import Addition
 from bundler.build.archive import Content
 from bundler.build.dryload import check_model
 from bundler.build.gather import Adapter
@@ -56,6 +57,7 @@ def build_bundle(
     keep_runtime: bool = False,
     quantization: Quantization | None = None,
     adapters: Sequence[Adapter] = (),
+    additions: Sequence[Addition] = (),
     progress: Progress,
     warn: Callable[[str], None],
 ) -> Built:
@@ -65,7 +67,8 @@ def build_bundle(
     names the page file, by default `page.toml` beside the Modelfile; `warm` evaluates what every
     chat begins with, for a quick first answer; `keep_runtime` takes launcher and runtime of the
     bundle that FROM names; `quantization` gives the model fewer bits;
-    `adapters` go on top of the Modelfile's own. `warn` hears one line per doubt.
+    `adapters` go on top of the Modelfile's own; `additions` are models beside the main one.
+    `warn` hears one line per doubt.
 
     Raises:
         BundleError: any step failed; `output` is then as it was before.
@@ -74,14 +77,16 @@ def build_bundle(
     with OutputFile(output):  # a place that cannot be written to is told now, and not after minutes of work
         pass
     fewer_bits = quantization.type if quantization else ""
+    adding.check_names(name or output.stem, additions)
     planned = plan(modelfile, name or output.stem, progress, quantized=fewer_bits, adapters=adapters)
+    beside = adding.plan_beside(planned, additions, progress, requantized=quantization is not None)
     said_on_page = read_page(page, planned.modelfile) or (planned.base.page if planned.base else None)
-    for warning in planned.warnings:
+    for warning in [*planned.warnings, *beside.warnings]:
         warn(warning)
     if planned.base and planned.base.warm and not warm:
         warn(f"the evaluated prompt of {planned.base.bundle} is left out; build with --warm to have one")
-    inputs = [path for blob in planned.models.values() for path in blob.files]
-    refuse_overwriting(output, [*inputs, planned.modelfile])
+    inputs = [path for blob in [*planned.models.values(), *beside.models.values()] for path in blob.files]
+    refuse_overwriting(output, [*inputs, *(each.modelfile for each in [planned, *beside.plans])])
     if keep_runtime:
         runtime = _kept_runtime(planned, target, pack)
         checker = packs.find(here, None)
@@ -90,13 +95,15 @@ def build_bundle(
         runtime = runtimes.of_pack(chosen)
         checker = chosen if chosen.target == here else packs.find(here, None)
     (wanted, parts), *_ = runtime.parts.items()
-    _check_models(planned, checker, here, progress, warn)
+    for each in [planned, *beside.plans]:
+        _check_models(each, checker, here, progress, warn)
     if quantization:
         planned = with_fewer_bits(planned, _worker(checker, here, "quantize the model"), quantization, progress)
     members = [
         Content("Modelfile", planned.text.encode()),
         *runtime.members,
         *(Content(member, text.encode()) for member, text in planned.licenses.items()),
+        *beside.members,
     ]
     manifest = msgspec.structs.replace(planned.manifest, runtime=dict(runtime.parts), page=said_on_page)
     with ExitStack() as work:
@@ -110,14 +117,15 @@ def build_bundle(
             output,
             runtime.launcher,
             members,
-            planned.models,
-            manifest,
+            adding.all_models(planned, beside),
+            adding.with_added(manifest, beside),
             progress,
             external_weights=external_weights,
             base=planned.base.manifest if planned.base else b"",
         )
     reason = _split_reason(written, wanted, asked=external_weights)
-    return Built(written, wanted, wanted == here, reason, planned.remarks)
+    remarks = [remark for each in [planned, *beside.plans] for remark in each.remarks]
+    return Built(written, wanted, wanted == here, reason, remarks)
 
 
 def _kept_runtime(planned: Plan, target: str | None, pack: str | None) -> Runtime:

@@ -12,7 +12,7 @@ import msgspec
 from bundler.build import bundles
 from bundler.build.bundles import MODELFILE, Bundle
 from bundler.formats.container import MANIFEST, launcher_size
-from bundler.formats.manifest import Model
+from bundler.formats.manifest import Manifest, Model
 from bundler.formats.source import chunks
 
 PARTS: Final = (
@@ -60,33 +60,44 @@ def _facts(bundle: Bundle) -> _Facts:
     digests = {member.name: member.sha256 for member in manifest.members}
     facts: _Facts = {
         ("name", ""): manifest.name,
-        ("template", ""): _plain(manifest.template),
-        ("system", ""): manifest.system,
-        ("specials", ""): manifest.specials,
-        ("requires", ""): manifest.requires,
         ("page", ""): _plain(manifest.page),
         ("warm", ""): _plain(manifest.warm),
         ("launcher", ""): _launcher(bundle),
         ("bundler", ""): manifest.bundler,
         ("format", ""): manifest.format,
-        ("Modelfile", ""): _modelfile(bundle),
+        **_facts_of_model(bundle, manifest, MODELFILE, digests, ""),
+    }
+    for added in manifest.added:
+        facts |= _facts_of_model(bundle, manifest.of(added.name), added.modelfile, digests, f"{added.name} ")
+    facts |= {("runtime", target): _plain(parts) for target, parts in manifest.runtime.items()}
+    known = {MANIFEST, MODELFILE, *(model.member for model in manifest.weights)}
+    known |= {name for added in manifest.added for name in (added.modelfile, *added.licenses)} | {*manifest.licenses}
+    known |= {manifest.warm.member} if manifest.warm else set()
+    known |= {name for parts in manifest.runtime.values() for name in parts.parts.values()}
+    return facts | {("member", name): digests.get(name) for name in bundle.archive.entries if name not in known}
+
+
+def _facts_of_model(bundle: Bundle, manifest: Manifest, modelfile: str, digests: dict[str, str], prefix: str) -> _Facts:
+    """What belongs to one model; `prefix` begins the items of an added one."""
+    facts: _Facts = {
+        ("template", prefix): _plain(manifest.template),
+        ("system", prefix): manifest.system,
+        ("specials", prefix): manifest.specials,
+        ("requires", prefix): manifest.requires,
+        ("Modelfile", prefix): _modelfile(bundle, modelfile),
     }
     roles: Counter[str] = Counter()
     for model in manifest.models:
         if model.role == "adapter":
-            facts["adapter", model.member or model.sidecar] = {**_weights(model), "scale": model.scale}
+            facts["adapter", prefix + (model.member or model.sidecar)] = {**_weights(model), "scale": model.scale}
         else:
             roles[model.role] += 1
             number = roles[model.role]
-            facts["weights", model.role if number == 1 else f"{model.role} {number}"] = _weights(model)
-    facts |= {("message", str(at)): _plain(message) for at, message in enumerate(manifest.messages, 1)}
-    facts |= {("parameter", key): value for key, value in manifest.parameters.items()}
+            facts["weights", prefix + (model.role if number == 1 else f"{model.role} {number}")] = _weights(model)
+    facts |= {("message", f"{prefix}{at}"): _plain(message) for at, message in enumerate(manifest.messages, 1)}
+    facts |= {("parameter", prefix + key): value for key, value in manifest.parameters.items()}
     facts |= {("license", name): digests.get(name) for name in manifest.licenses}
-    facts |= {("runtime", target): _plain(parts) for target, parts in manifest.runtime.items()}
-    known = {MANIFEST, MODELFILE, *manifest.licenses, *(model.member for model in manifest.models)}
-    known |= {manifest.warm.member} if manifest.warm else set()
-    known |= {name for parts in manifest.runtime.values() for name in parts.parts.values()}
-    return facts | {("member", name): digests.get(name) for name in bundle.archive.entries if name not in known}
+    return {(part, item.rstrip()): value for (part, item), value in facts.items()}
 
 
 def _weights(model: Model) -> dict[str, Any]:
@@ -108,10 +119,10 @@ def _launcher(bundle: Bundle) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "size": size}
 
 
-def _modelfile(bundle: Bundle) -> str | None:
-    if MODELFILE not in bundle.archive.entries:
+def _modelfile(bundle: Bundle, member: str) -> str | None:
+    if member not in bundle.archive.entries:
         return None
-    with bundles.member_blob(bundle, MODELFILE).opened() as source:
+    with bundles.member_blob(bundle, member).opened() as source:
         return source.read_at(0, source.size).decode("utf-8", "replace")
 
 

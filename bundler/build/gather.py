@@ -89,7 +89,7 @@ class Gathered:
         for index, part in enumerate(self.parts):
             if (
                 part.command is not None
-                and _identity(part.weights.blob) == _identity(weights.blob)
+                and identity(part.weights.blob) == identity(weights.blob)
                 and (part.weights.kind == "draft") == (command.name == "draft" or weights.kind == "draft")
             ):
                 return index
@@ -133,13 +133,13 @@ def _each_once(adapters: list[Part]) -> list[Part]:
     """The same adapter named twice is one, with the later scale."""
     once: dict[object, Part] = {}
     for part in adapters:
-        identity = _identity(part.weights.blob)
-        first = once.setdefault(identity, part)
-        once[identity] = replace(first, weights=replace(first.weights, scale=part.weights.scale))
+        key = identity(part.weights.blob)
+        first = once.setdefault(key, part)
+        once[key] = replace(first, weights=replace(first.weights, scale=part.weights.scale))
     return list(once.values())
 
 
-def _identity(blob: Blob) -> object:
+def identity(blob: Blob) -> object:
     """The same for the same bytes of the same files, however their paths are written."""
     return tuple(
         (os.path.realpath(piece.path), piece.offset, piece.size) if isinstance(piece, Range) else piece

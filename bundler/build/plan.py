@@ -7,9 +7,10 @@ prints nothing: `write` and the command line take it from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,11 +18,12 @@ import msgspec
 from bundler import __version__
 from bundler.build import resolve, template, traps
 from bundler.build.blob import Blob
-from bundler.build.gather import FOLDERS, Adapter, Gathered, Part, gather
+from bundler.build.gather import FOLDERS, Adapter, Gathered, Part, gather, identity
 from bundler.build.progress import Progress, Silent
 from bundler.build.sources.found import Found
 from bundler.errors import BundleError
 from bundler.formats import gguf, vocabulary, weights
+from bundler.formats import manifest as manifests
 from bundler.formats.adapters import misfit
 from bundler.formats.excerpt import clipped
 from bundler.formats.manifest import Manifest, Message, Model
@@ -66,11 +68,14 @@ def plan(
     *,
     quantized: str = "",
     adapters: Sequence[Adapter] = (),
+    taken: Collection[str] = (),
+    shared: Mapping[str, Blob] = MappingProxyType({}),
 ) -> Plan:
     """Plan the bundle of a Modelfile, or of a folder with one; `name` is the model's name in every API.
 
     `quantized` is the type that whoever builds will turn the model into; its member is named after it. `adapters` go
-    on top of the Modelfile's own.
+    on top of the Modelfile's own. `taken` are members that the bundle has already; the GGUFs of `shared`, by member,
+    are used where the Modelfile leads to the same ones.
 
     Raises:
         BundleError: the Modelfile or the model cannot be used; the message says where and why.
@@ -83,7 +88,7 @@ def plan(
     path, written = resolve.read_modelfile(argument)
     gathered = gather(written, path.parent, progress or Silent(), adapters)
     modelfile, origin = gathered.modelfile, gathered.origin
-    members = _members(gathered, quantized)
+    members = _members(gathered, quantized, {*taken, *_of_added(gathered)}, shared)
     with gathered.model.weights.blob.opened() as source:
         header = gguf.read_header(source, gathered.model.weights.blob.label)
         _check_loadable(modelfile, origin, header)
@@ -131,20 +136,34 @@ def plan(
     )
 
 
-def _member_stem(name: str) -> str:
+def member_stem(name: str) -> str:
     """A file's name as one inside the archive: other characters than letters, digits, `._-` become `-`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model"
 
 
-def _members(gathered: Gathered, quantized: str) -> list[str]:
+def _of_added(gathered: Gathered) -> set[str]:
+    """The members that only the models beside the main one of a base have; they keep their names."""
+    base = next((found.manifest for command, found in gathered.found if command is gathered.origin), b"")
+    if not base:
+        return set()
+    manifest = manifests.decode(base)
+    return {model.member for model in manifest.weights} - {model.member for model in manifest.models}
+
+
+def _members(gathered: Gathered, quantized: str, taken: set[str], shared: Mapping[str, Blob]) -> list[str]:
     """The names of the parts in the archive, in order; no two alike."""
+    there = {identity(blob): member for member, blob in shared.items()}
     names: list[str] = []
     for part in gathered.parts:
-        stem = _member_stem(part.weights.name)
+        found = there.get(identity(part.weights.blob), "")
+        if found.startswith(f"{FOLDERS[part.weights.kind]}/"):
+            names.append(found)
+            continue
+        stem = member_stem(part.weights.name)
         stem = renamed(stem, quantized) if quantized and part is gathered.model else stem
-        stems = [stem, *(f"{stem}-{number}" for number in range(2, len(gathered.parts) + 1))]
+        stems = [stem, *(f"{stem}-{number}" for number in range(2, len(gathered.parts) + len(taken) + 1))]
         every = [f"{FOLDERS[part.weights.kind]}/{each}.gguf" for each in stems]
-        names.append(next(name for name in every if name not in names))
+        names.append(next(name for name in every if name not in names and name not in taken))
     return names
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bundler.build import patch
+from bundler.build.adding import Addition
 from bundler.build.apply import apply
 from bundler.build.assemble import Built, build_bundle
 from bundler.build.bundles import open_bundle
@@ -107,3 +108,20 @@ def test_a_patch_brings_an_adapter_to_a_site_that_has_the_weights(folder: Path) 
         asked = {"messages": [{"role": "user", "content": "Hello"}]}
         said = httpx.post(f"{running.url}/v1/chat/completions", json=asked, timeout=120).json()
     assert said["choices"][0]["message"]["content"] == ALPHABET.replace("b", "")
+
+
+def test_several_models_in_one_file(folder: Path) -> None:
+    models.write_chain(folder / "digits.gguf", "0123456789")
+    (folder / "Digits").write_text("FROM ./digits.gguf\nPARAMETER temperature 0\n")
+    build(folder, "both", additions=[Addition("digits", folder / "Digits")])
+    command: list[str | Path] = [folder / "both", "run", "--model", "digits", "Hello"]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=True)
+    assert (result.stdout, answer(folder / "both")) == ("0123456789\n", ALPHABET)
+    with serving([folder / "both"]) as running:
+        running.wait_until_ready()
+        asked = {"messages": [{"role": "user", "content": "Hello"}], "model": "digits"}
+        said = httpx.post(f"{running.url}/v1/chat/completions", json=asked, timeout=120).json()
+        listed = httpx.get(f"{running.url}/v1/models").json()["data"]
+    assert said["choices"][0]["message"]["content"] == "0123456789"
+    assert {card["id"]: card["status"]["value"] for card in listed} == {"chain": "loaded", "digits": "loaded"}
+    assert "  also here, loaded when a request names it: digits" in [line.rstrip("\n") for line in running.lines]
