@@ -17,7 +17,7 @@ from tests.conftest import GUIDE
 from tests.examples.readme import steps
 
 EXAMPLE = GUIDE.parent / "persona"
-ENDING = "Beep."
+ENDING = "Ahoy!"
 
 
 @pytest.fixture(scope="module")
