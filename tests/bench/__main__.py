@@ -1,6 +1,7 @@
 """`make bench`: a bundle beside llama-server of the same llama.cpp over the same weights, interleaved in one run.
 
 Prints tables of medians and ratios (bundle / llama-server), and writes all figures as JSON.
+One part, for the record, has llama-cpp-python's own servers beside the bundle.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import baked, cost, growth, load, start, subjects, variants
+from tests.bench import baked, cost, growth, load, peers, start, subjects, variants
 
 PARTS: dict[str, Callable[[str, Path, int], dict[str, object]]] = {
     "start": start.bench,
@@ -20,9 +21,10 @@ PARTS: dict[str, Callable[[str, Path, int], dict[str, object]]] = {
     "baked": baked.bench,
     "growth": growth.bench,
     "variants": variants.bench,
+    "peers": peers.bench,
 }
 """By name, what measures a model in a folder with so many rounds."""
-ONLY = {"cost": "80mb", "baked": "1b", "growth": "80mb", "variants": "1b"}
+ONLY = {"cost": "80mb", "baked": "1b", "growth": "80mb", "variants": "1b", "peers": "80mb"}
 """Parts that say as much with one model."""
 
 

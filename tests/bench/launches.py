@@ -35,12 +35,12 @@ class Launch:
 
 @contextmanager
 def started(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A server that answers /health, and its port; stopped at the end."""
+    """A server that is ready, and its port; stopped at the end."""
     port = free_port()
     begin = time.perf_counter()
     process = subject.start(port)
     try:
-        while not _healthy(port):
+        while not _answers(port, subject.ready):
             if process.poll() is not None or time.perf_counter() - begin > LIMIT:
                 raise RuntimeError(f"{subject.name} did not start (exit code {process.poll()})")
             time.sleep(0.002)
@@ -55,7 +55,7 @@ def started(subject: Subject) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def launch(subject: Subject, *, tokens: int = 33) -> Launch:
-    """Start, wait for /health, ask for `tokens` tokens, stop."""
+    """Start, wait until it is ready, ask for `tokens` tokens, stop."""
     begin = time.perf_counter()
     with started(subject) as (process, port):
         ready = time.perf_counter() - begin
@@ -98,10 +98,10 @@ def buffers(subject: Subject) -> dict[str, int]:
         process.stdout.close()
 
 
-def _healthy(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except OSError:
         return False

@@ -41,6 +41,8 @@ class Subject:
     """Of its command line, for so many clients, so many tokens of context in all, and prompts that begin alike."""
     cache: Path | None = None
     """Its cache folder, removed for a cold launch."""
+    ready: str = "/health"
+    """The path that answers 200 as soon as the model is loaded."""
 
     def serving(self, clients: int, context: int, *, shares: bool) -> Subject:
         """The same server for so many clients; `shares`: their prompts begin alike."""
