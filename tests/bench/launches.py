@@ -110,7 +110,10 @@ def _answers(port: int, path: str) -> bool:
 
 
 def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> tuple[float, float]:
-    """The moment of the first token, and tokens per second after it."""
+    """The moment of the first token, and tokens per second after it.
+
+    Until the answer is said to be whole: a server may keep text back, or send several tokens' text in one piece.
+    """
     body = {"max_tokens": tokens, "stream": True, "ignore_eos": True, **asked}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -118,17 +121,19 @@ def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> t
     if response.status != 200:
         raise RuntimeError(f"status {response.status}: {response.read()[:300]!r}")
     first = last = 0.0
-    pieces = 0
+    reason = None
     for line in response:
         if not line.startswith(b"data: {"):
             continue
         choice = (json.loads(line[6:]).get("choices") or [{}])[0]
         if choice.get("text") or choice.get("delta", {}).get("content"):
-            last = time.perf_counter()
-            first = first or last
-            pieces += 1
+            first = first or time.perf_counter()
+        if choice.get("finish_reason"):
+            last, reason = time.perf_counter(), choice["finish_reason"]
     connection.close()
-    return first, (tokens - 1) / (last - first) if pieces > 1 else 0.0
+    if not first or reason != "length":
+        raise RuntimeError(f"an answer was not as long as asked for: it ended with {reason}")
+    return first, (tokens - 1) / (last - first)
 
 
 def memory(pid: int) -> dict[str, int]:
