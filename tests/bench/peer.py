@@ -25,10 +25,10 @@ def main(libraries: str, program: str, *options: str) -> None:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
         return
     config, _, port = options
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+    with tempfile.TemporaryFile("w", encoding="utf-8") as file:  # nameless, so that nothing stays when it is terminated
         json.dump({**json.loads(config), "server": {"host": "127.0.0.1", "port": int(port)}}, file)
         file.flush()
-        sys.argv = [program, "-C", file.name]
+        sys.argv = [program, "-C", f"/dev/fd/{file.fileno()}"]
         runpy.run_path(program, run_name="__main__")
 
 
