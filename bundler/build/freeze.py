@@ -38,6 +38,24 @@ EXCLUDED = (
 )
 """Never wanted in a bundle, though something imports it where it is present."""
 
+_OPTIONS = ("--noconfirm", "--log-level", "WARN", "--distpath", "dist", "--workpath", "build")
+
+_SPEC = """\
+from PyInstaller.utils.hooks import copy_metadata
+
+analysis = Analysis(
+    [{entry!r}],
+    pathex=[{tree!r}],
+    hiddenimports={hidden!r},
+    datas=[*{data!r}, *copy_metadata("llguidance")],  # which asks for its own version when it is imported
+    excludes={excluded!r},
+)
+# Hooks of PyInstaller that run at every start, and import what is not needed yet or never: multiprocessing, inspect.
+own = [script for script in analysis.scripts if not script[0].startswith("pyi_rth_")]
+program = EXE(PYZ(analysis.pure), own, [], exclude_binaries=True, name={name!r}, strip={strip}, upx=False)
+COLLECT(program, analysis.binaries, analysis.datas, strip={strip}, upx=False, name={name!r})
+"""
+
 _INSTALLATION_RECORDS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 """Files of a package's metadata that tell how and where it was installed on this machine."""
 
@@ -69,8 +87,8 @@ def sources() -> list[tuple[str, Path]]:
 
 
 def key() -> str:
-    """The content address of what is frozen: 64 hex digits over `sources()` and the lock of the packages."""
-    digest = hashlib.sha256(locks.path("freeze").read_bytes())
+    """The content address of what is frozen: 64 hex digits over `sources()`, the lock of the packages and the spec."""
+    digest = hashlib.sha256(locks.path("freeze").read_bytes() + _SPEC.encode())
     for name, path in sources():
         content = path.read_bytes()
         digest.update(f"\n{name} {len(content)}\n".encode() + content)
@@ -88,10 +106,12 @@ def freeze(llama_cpp_python: Path, work: Path, progress: Progress) -> Frozen:
     environment = toolchain.environment(locks.path("freeze"))
     tree = work / "tree"
     _stage(llama_cpp_python, tree)
+    spec = work / f"{NAME}.spec"
+    spec.write_text(_SPEC.format(**_settings(tree)), encoding="utf-8")
     log = work / "pyinstaller.log"
     with progress.stage("Freezing the runtime"), log.open("w", encoding="utf-8") as output:
         status = subprocess.run(
-            [str(toolchain.program(environment, "python")), "-m", "PyInstaller", *_arguments(tree, work)],
+            [str(toolchain.program(environment, "python")), "-m", "PyInstaller", *_OPTIONS, str(spec)],
             env=_environment(work),
             cwd=work,
             stdout=output,
@@ -127,27 +147,35 @@ def _stage(llama_cpp_python: Path, tree: Path) -> None:
     binding.mkdir()
     (binding / "__init__.py").touch()
     for name in BINDING:
-        shutil.copyfile(llama_cpp_python / "llama_cpp" / name, binding / name)
+        text = (llama_cpp_python / "llama_cpp" / name).read_text(encoding="utf-8")
+        # Slow to import, before the weights are loaded; what is taken from it is in `typing` since Python 3.10.
+        (binding / name).write_text(text.replace("from typing_extensions import", "from typing import"), "utf-8")
     # As the entry script itself is looked for beside the other modules, `__main__` gets a name and folder of its own.
     (tree / "entry").mkdir()
     shutil.copyfile(tree / "bundler" / "runtime" / "__main__.py", tree / "entry" / "bundle_runtime.py")
 
 
-def _arguments(tree: Path, work: Path) -> list[str]:
-    separator = os.pathsep if sys.platform == "win32" else ":"
+def _settings(tree: Path) -> dict[str, object]:
+    """What the spec for PyInstaller names."""
     packaged = tree / "bundler" / "_data"
+    return {
+        "name": NAME,
+        "entry": str(tree / "entry" / "bundle_runtime.py"),
+        "tree": str(tree),
+        "hidden": _hidden_modules(),
+        "data": [(str(packaged), "bundler/_data")] if packaged.exists() else [],
+        "excluded": list(EXCLUDED),
+        "strip": sys.platform != "win32",
+    }
+
+
+def _hidden_modules() -> list[str]:
+    """Modules that only functions import, or import by name."""
     return [
-        *("--noconfirm", "--onedir", "--noupx", "--log-level", "WARN", "--name", NAME),
-        *(() if sys.platform == "win32" else ("--strip",)),
-        *("--distpath", str(work / "dist"), "--workpath", str(work / "build"), "--specpath", str(work)),
-        *("--paths", str(tree)),
-        *("--collect-submodules", "bundler.runtime", "--collect-submodules", "bundler.prompt"),
-        *(f"--hidden-import=llama_cpp.{name.removesuffix('.py')}" for name in BINDING),
-        *((f"--add-data={packaged}{separator}bundler/_data",) if packaged.exists() else ()),
-        "--copy-metadata=llguidance",  # it asks for its own version when it is imported
-        *(f"--exclude-module={name}" for name in EXCLUDED),
-        str(tree / "entry" / "bundle_runtime.py"),
-    ]
+        name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for name, _ in sources()
+        if name.startswith(("bundler/runtime/", "bundler/prompt/")) and name.endswith(".py")
+    ] + [f"llama_cpp.{name.removesuffix('.py')}" for name in BINDING]
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -157,6 +185,7 @@ def _environment(work: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "SOURCE_DATE_EPOCH": str(tarball.TIME),
         "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+        "PYINSTALLER_ZLIB_COMPRESSION_LEVEL": "0",  # the pack is compressed as a whole, and better
     }
 
 

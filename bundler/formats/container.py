@@ -20,7 +20,8 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from bundler.errors import BundleError
 from bundler.formats.source import Source
@@ -49,8 +50,7 @@ class NoBundleError(BundleError):
     """The bytes do not end as a bundle does."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One member as the directory describes it; `offset` is the first byte of its data."""
 
     name: str
@@ -60,8 +60,7 @@ class Entry:
     crc32: int
 
 
-@dataclass(frozen=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True):
     """What the end of the file says: the members in file order and the two digests of the trailer."""
 
     entries: dict[str, Entry]
@@ -73,8 +72,7 @@ class Archive:
     """First byte after the archive; what follows is a signature or foreign."""
 
 
-@dataclass(frozen=True)
-class DosTime:
+class DosTime(msgspec.Struct, frozen=True):
     """A member's time stamp as ZIP stores it (two-second steps, from 1980)."""
 
     date: int = 0x0021

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from bundler.errors import BundleError
 from bundler.formats import manifest as manifests
@@ -20,8 +21,7 @@ from bundler.formats.source import Source, chunks
 _AGAIN = "the file is damaged; get it again from its source"
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What a complete check saw."""
 
     manifest: Manifest

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,10 +55,12 @@ def choose(
     *,
     command: Sequence[str] | None = None,
     time_limit: float = TIME_LIMIT,
+    testing: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """The CPU variant to load: as the user says in BUNDLE_CPU_VARIANT, else by an earlier verdict, else by the probe.
 
-    `command` begins the children's command line; by default they are this program again.
+    `command` begins the children's command line; by default they are this program again. `testing` is called before
+    the probe, which takes a while.
 
     Raises:
         BundleError: the user's choice does not exist, or not one variant works.
@@ -77,6 +79,7 @@ def choose(
     known = _read(file)
     if known is not None and known.chosen in variants:
         return known
+    testing()
     verdict = _probe(list(variants), [*(command or child.command(environment)), "_probe"], environment, time_limit)
     if verdict.rejected:
         _write(file, verdict)

@@ -8,11 +8,12 @@ renders its messages, hands token ids to the engine, and answers with a stream o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bundler.prompt.conversation import ThinkLevel
+if TYPE_CHECKING:
+    from bundler.prompt.conversation import ThinkLevel
 
 FinishReason = Literal["stop", "length", "cancelled"]
 

@@ -40,8 +40,9 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
         first = startup.outcome
         first.add_done_callback(lambda outcome: progress.clear())
         loader.begin(bundle.manifest.name, startup)
+        startup.under_way.wait()  # until then the two threads would only take turns at the interpreter
 
-        from bundler.runtime import desktop  # from here on, imports take no time from the weights
+        from bundler.runtime import desktop
         from bundler.runtime.address import DEFAULT_HOST, Running, listen, with_key
 
         seen = settings.browser and desktop.present(environment)

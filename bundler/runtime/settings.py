@@ -6,7 +6,6 @@ Plain values. Parses single values and environment variables; whole command line
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -89,8 +88,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """None: the API asks for no key."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One option: `--ctx-size N` and the variable BUNDLE_CTX_SIZE. A switch has no value and so no `metavar`."""
 
     name: str

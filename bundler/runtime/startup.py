@@ -18,6 +18,7 @@ from bundler.runtime.cachefolder import cache_folder
 from bundler.runtime.engine.interface import Loaded, LoadOptions, Progress, Verdict
 
 _TURN_SECONDS = 0.0005
+_BEGUN = 0.001
 
 
 class Startup:
@@ -32,6 +33,8 @@ class Startup:
         """Of the latest loading."""
         self.unloaded = False
         """Whether the model is not to be had until somebody asks for it: not loaded yet, or taken out."""
+        self.under_way = threading.Event()
+        """Set once loading reads, tests or computes, and so leaves the interpreter to others, or has ended."""
         self._load: Callable[[Progress], Loaded] | None = None
 
     @classmethod
@@ -117,21 +120,27 @@ class Startup:
         else:
             self.fraction = 1.0
             self.outcome.set_result(loaded)
+        finally:
+            self.under_way.set()
 
     def _tell(self, fraction: float, stage: str) -> None:
         self.fraction, self.stage = fraction, stage
+        if fraction > 0:
+            self.under_way.set()
         self._listener(fraction, stage)
 
 
-def choose_variant(environment: Mapping[str, str]) -> Verdict:
+def choose_variant(environment: Mapping[str, str], testing: Callable[[], None] = lambda: None) -> Verdict:
     """The CPU variant for this machine: known from an earlier start, or found out now in a child process.
+
+    `testing` is called before the latter.
 
     Raises:
         BundleError: llama.cpp's libraries are not there, or not one variant works.
     """
     from bundler.runtime import libraries, probe  # llama.cpp's side, for those commands alone that need it
 
-    return probe.choose(libraries.folder(environment), cache_folder(environment), environment)
+    return probe.choose(libraries.folder(environment), cache_folder(environment), environment, testing=testing)
 
 
 def load_model(
@@ -152,9 +161,7 @@ def load_model(
     lostfile.watch()
     progress(0.0, "checking the weights")
     weights = bundle.weights()
-    progress(0.0, "choosing the CPU variant")
-    verdict = choose_variant(environment)
-    progress(0.01, "loading")
+    verdict = choose_variant(environment, lambda: progress(_BEGUN, "choosing the CPU variant"))
     options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
     options = msgspec.structs.replace(options, adapters=bundle.adapters(), beside=[each.facts for each in beside])
     if bundle.manifest.warm is not None:
