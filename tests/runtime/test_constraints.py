@@ -103,6 +103,15 @@ def test_a_constraint_that_the_model_keeps_to_by_itself_changes_nothing(libs: Pa
         assert answered[6] in "abcdefstuvwxyz"
 
 
+def test_a_token_that_was_not_allowed_is_not_penalised_as_if_it_had_been_said(libs: Path, tmp_path: Path) -> None:
+    with loaded(models.write_chain(tmp_path / "chain.gguf"), libs) as model:
+        assert model.constraints is not None
+        prompt = model.vocabulary.tokenize("\n", add_special=False, parse_special=False)
+        constraint = model.constraints.gbnf(r'root ::= "\n" [a-z] [a-z]')
+        penalised = Sampling(seed=1, presence_penalty=1000, frequency_penalty=1000)
+        assert said(model, constraint, penalised, prompt=prompt)[0] == "\nab"
+
+
 def test_a_constraint_that_becomes_too_complex_ends_its_answer_alone(libs: Path, tmp_path: Path) -> None:
     """Each vowel may be the one that 300 letters follow: llguidance gives up after some."""
     path = kinds.KINDS["lfm2"].write(tmp_path / "model.gguf")

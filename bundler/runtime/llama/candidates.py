@@ -7,14 +7,19 @@ have 250,000 tokens, so everything works on whole buffers.
 from __future__ import annotations
 
 import ctypes
+from array import array
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from bundler.errors import BundleError
 from bundler.runtime.llama.model import Model
 
 _ALLOWED = bytes([0] + [0xFF] * 255)
 _FORBIDDEN = bytes([0xFF] + [0] * 255)
 _MINUS_INFINITY_LOW = 0x80
 _FLOAT = 4
+_FEW = 4096
+"""Tokens that are taken one by one sooner than all others are masked."""
 
 
 class Probability(NamedTuple):
@@ -34,18 +39,37 @@ class Candidates:
         self._bytes = memoryview(self._entries).cast("B")
         floats = self._bytes.cast("f")
         self._logits, self._probabilities = floats[1::3], floats[2::3]
-        self._bytes.cast("i")[0::3] = memoryview((ctypes.c_int32 * size)(*range(size))).cast("B").cast("i")
+        self._ids = self._bytes.cast("i")
+        self._ids[0::3] = memoryview((ctypes.c_int32 * size)(*range(size))).cast("B").cast("i")
         self._in_order = bytes(self._bytes)
         self._array = binding.llama_token_data_array(self._entries, size, -1, False)
         self._softmax = binding.llama_sampler_init_dist(0)
 
     def fill(self, logits: int, allowed: bytes | None = None) -> None:
-        """Take the logits at an address; where `allowed` has a 0 for a token it cannot be drawn (a byte a token)."""
+        """Take the logits at an address; where `allowed` has a 0 for a token it cannot be drawn (a byte a token).
+
+        Raises:
+            BundleError: no token is allowed.
+        """
         row: Any = (ctypes.c_float * self._size).from_address(logits)
         values = memoryview(row).cast("B")
-        self._bytes[:] = self._in_order
-        self._logits[:] = (values if allowed is None else memoryview(_masked(values, allowed))).cast("f")
-        self._array.size, self._array.selected, self._array.sorted = self._size, -1, False
+        count = self._size if allowed is None else self._size - allowed.count(0)
+        if allowed is not None and count <= _FEW:
+            self._fill_few(values.cast("f"), allowed)
+        else:
+            self._bytes[:] = self._in_order
+            self._logits[:] = (values if allowed is None else memoryview(_masked(values, allowed))).cast("f")
+            count = self._size
+        self._array.size, self._array.selected, self._array.sorted = count, -1, False
+
+    def _fill_few(self, logits: memoryview[float], allowed: bytes) -> None:
+        """Take those tokens alone that are allowed."""
+        tokens = array("i", _places(allowed.translate(_ALLOWED)))
+        if not tokens:
+            raise BundleError("failed to follow the form of the answer further: no token is allowed")
+        end = len(tokens) * 3
+        self._ids[0:end:3] = memoryview(tokens)
+        self._logits[: len(tokens)] = memoryview(array("f", map(logits.__getitem__, tokens)))
 
     def draw(self, chain: Any) -> int:
         """Apply a chain and return the token that it draws."""
@@ -69,6 +93,14 @@ class Candidates:
         if self._softmax:
             self._binding.llama_sampler_free(self._softmax)
             self._softmax = None
+
+
+def _places(flags: bytes) -> Iterator[int]:
+    """Where 255 stands."""
+    at = flags.find(0xFF)
+    while at >= 0:
+        yield at
+        at = flags.find(0xFF, at + 1)
 
 
 def _masked(logits: memoryview, allowed: bytes) -> bytes:

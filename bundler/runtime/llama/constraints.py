@@ -6,7 +6,6 @@ then checked; only where it is not allowed is the whole vocabulary looked at, so
 
 from __future__ import annotations
 
-import ctypes
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,14 +14,13 @@ from typing import Any
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.interface import Constraint
+from bundler.runtime.llama.grammar import Beginnings, GrammarMatcher
 from bundler.runtime.llama.model import Model
 
 MAX_SOURCE = 1 << 20
 """Characters of a schema or a grammar."""
 _WHITESPACE = r"([ ]|\n[ \t]{0,20})?"
 """Between the tokens of JSON: as much as models write, and not so much that one writes nothing else."""
-_FORBIDDEN = b"\xff"
-_INVERTED = bytes(255 - byte for byte in range(256))
 _SUBSCHEMA = ("additionalProperties", "items", "not", "if", "then", "else", "contains", "propertyNames")
 _SUBSCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _NAMED_SUBSCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -35,6 +33,7 @@ class LlamaConstraints:
         self._model = model
         self._lock = threading.Lock()
         self._tokenizer: Any = None
+        self._begun: Beginnings | None = None
 
     def schema(self, schema: Any) -> Constraint:
         """JSON that a JSON schema allows; `{}` allows any.
@@ -79,7 +78,7 @@ class LlamaConstraints:
             BundleError: it is no such grammar.
         """
         _require_length(len(text), "grammar")
-        start = partial(_GrammarMatcher, self._model, text)
+        start = partial(GrammarMatcher, self._model, text, self._beginnings())
         start().close()
         return start
 
@@ -94,6 +93,13 @@ class LlamaConstraints:
 
         failed, messages = LLMatcher.validate_grammar_with_warnings(grammar, self._tokens())
         return " ".join(messages[0].split())[:300] if failed else ""
+
+    def _beginnings(self) -> Beginnings:
+        """Of the vocabulary; found once, which takes some tenths of a second."""
+        with self._lock:
+            if self._begun is None:
+                self._begun = Beginnings(self._model.vocabulary)
+            return self._begun
 
     def _tokens(self) -> Any:
         """The vocabulary as llguidance takes it; made once, which takes some tenths of a second."""
@@ -154,41 +160,6 @@ class _GuidedMatcher:
 
     def close(self) -> None:
         pass
-
-
-class _GrammarMatcher:
-    """llama.cpp's grammar sampler."""
-
-    def __init__(self, model: Model, text: str) -> None:
-        library = model.library
-        self._binding, self._size = library.binding, model.vocabulary.size
-        self._sampler = self._binding.llama_sampler_init_grammar(model.vocabulary.pointer, text.encode(), b"root")
-        if not self._sampler:
-            raise BundleError("failed to read the grammar: it is no GBNF with a rule `root`", "see the server's log")
-
-    def allows(self, token: int) -> bool:
-        entries = (self._binding.llama_token_data * 1)((token, 0.0, 0.0))
-        return self._apply(entries) != _FORBIDDEN
-
-    def allowed(self) -> bytes:
-        entries = (self._binding.llama_token_data * self._size)()
-        ids = memoryview((ctypes.c_int32 * self._size)(*range(self._size)))
-        memoryview(entries).cast("B").cast("i")[0::3] = ids.cast("B").cast("i")
-        return self._apply(entries).translate(_INVERTED)
-
-    def accept(self, token: int) -> None:
-        self._binding.llama_sampler_accept(self._sampler, token)
-
-    def close(self) -> None:
-        if self._sampler:
-            self._binding.llama_sampler_free(self._sampler)
-            self._sampler = None
-
-    def _apply(self, entries: Any) -> bytes:
-        """The highest byte of each token's logit: 0, or that of minus infinity."""
-        array = self._binding.llama_token_data_array(entries, len(entries), -1, False)
-        self._binding.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        return bytes(memoryview(entries).cast("B")[7::12])
 
 
 def _grammar(schema: Mapping[str, Any]) -> str:

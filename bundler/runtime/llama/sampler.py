@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundler.runtime.engine.interface import Chance, Drawn, Job
+from bundler.runtime.engine.interface import Chance, Drawn, Job, Matcher
 from bundler.runtime.llama import chain
 from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Context
@@ -31,25 +31,30 @@ class Sampler:
         Raises:
             BundleError: the constraint cannot be followed further.
         """
-        candidates, matcher = self._candidates, self._matcher
-        if candidates is None:
-            return int(self._sample(self._chain, context.pointer, index))
-        row = context.row(index)
-        if self._remembers:
-            candidates.fill(row)
-            token = candidates.draw(self._chain)
-        else:  # nothing to be forgotten should the token not be allowed
-            token = int(self._sample(self._chain, context.pointer, index))
+        binding, matcher = self._binding, self._matcher
+        # what is drawn is remembered at once, and cannot be forgotten should it not be allowed
+        before = binding.llama_sampler_clone(self._chain) if matcher is not None and self._remembers else None
+        token = int(self._sample(self._chain, context.pointer, index))
         if matcher is not None:
             if not matcher.allows(token):
-                candidates.fill(row, matcher.allowed())
-                token = candidates.draw(self._chain)
+                if before is not None:
+                    binding.llama_sampler_free(self._chain)
+                    self._chain, before = before, None
+                token = self._draw_allowed(context.row(index), matcher)
             matcher.accept(token)
-        self._binding.llama_sampler_accept(self._chain, token)
-        if self._job.likeliest is not None and self._job.on_drawn is not None:
-            candidates.fill(row)
-            own, likeliest = candidates.probabilities(token, self._job.likeliest)
+        if before is not None:
+            binding.llama_sampler_free(before)
+        if self._job.likeliest is not None and self._job.on_drawn is not None and self._candidates is not None:
+            self._candidates.fill(context.row(index))
+            own, likeliest = self._candidates.probabilities(token, self._job.likeliest)
             self._job.on_drawn(Drawn(token, own, [Chance(*each) for each in likeliest]))
+        return token
+
+    def _draw_allowed(self, row: int, matcher: Matcher) -> int:
+        assert self._candidates is not None
+        self._candidates.fill(row, matcher.allowed())
+        token = self._candidates.draw(self._chain)
+        self._binding.llama_sampler_accept(self._chain, token)
         return token
 
     def close(self) -> None:
