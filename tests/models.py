@@ -62,7 +62,7 @@ class Vocabulary:
 
 def byte_vocabulary() -> Vocabulary:
     """A BPE vocabulary of SPECIAL, the 256 bytes, and WORDS with the merges that lead to them."""
-    letters = _byte_letters()
+    letters = byte_letters()
     pieces = [*SPECIAL, *letters.values()]
     merges: list[str] = []
     for word in WORDS:
@@ -133,7 +133,7 @@ def write_random(
     width = shape.embedding
     kv_width = width // shape.heads * shape.kv_heads
     tokens = shape.vocabulary or len(vocabulary)
-    writer = _header(path, shape, vocabulary, metadata or {})
+    writer = begin(path, shape, vocabulary, metadata or {})
     _add(writer, "token_embd.weight", random.standard_normal((tokens, width), dtype=np.float32), quantization)
     for layer in range(shape.layers):
         block = f"blk.{layer}."
@@ -149,7 +149,7 @@ def write_random(
     _add(writer, "output_norm.weight", np.ones(width, np.float32))
     if not tied:
         _add(writer, "output.weight", matrix(tokens, width), quantization)
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 def write_recurrent(path: Path, *, seed: int = 0, layers: int = 2, width: int = 64) -> Path:
@@ -161,7 +161,7 @@ def write_recurrent(path: Path, *, seed: int = 0, layers: int = 2, width: int = 
         return random.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
 
     vocabulary = byte_vocabulary()
-    writer = _header(path, Shape(embedding=width, layers=layers), vocabulary, {"general.architecture": "mamba"})
+    writer = begin(path, Shape(embedding=width, layers=layers), vocabulary, {"general.architecture": "mamba"})
     writer.add_ssm_conv_kernel(kernel)
     writer.add_ssm_inner_size(inner)
     writer.add_ssm_state_size(state)
@@ -180,7 +180,7 @@ def write_recurrent(path: Path, *, seed: int = 0, layers: int = 2, width: int = 
         _add(writer, f"{block}ssm_d", np.ones(inner, np.float32))
         _add(writer, f"{block}ssm_out.weight", matrix(width, inner))
     _add(writer, "output_norm.weight", np.ones(width, np.float32))
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 def write_encoder(
@@ -194,7 +194,7 @@ def write_encoder(
     def matrix(rows: int, columns: int) -> Floats:
         return random.standard_normal((rows, columns), dtype=np.float32) / np.float32(columns**0.5)
 
-    writer = _header(path, shape, vocabulary, {"general.architecture": "bert"})
+    writer = begin(path, shape, vocabulary, {"general.architecture": "bert"})
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
     writer.add_pooling_type(pooling)
@@ -218,7 +218,7 @@ def write_encoder(
     for name in names:
         _add(writer, f"{name}.weight", np.ones(width, np.float32))
         _add(writer, f"{name}.bias", np.zeros(width, np.float32))
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 def write_chain(
@@ -236,7 +236,7 @@ def write_chain(
     answered by the whole chain. A letter of several bytes comes out byte by byte. Tokens outside the chain end it.
     """
     vocabulary = byte_vocabulary()
-    letters = _byte_letters()
+    letters = byte_letters()
     steps = [vocabulary.pieces.index(letters[byte]) for byte in (start + chain).encode()]
     if len(set(steps)) != len(steps):
         raise ValueError("a byte comes twice")
@@ -250,7 +250,7 @@ def write_chain(
         output[after, token] = 1
 
     kv_width = width // shape.heads * shape.kv_heads
-    writer = _header(path, shape, vocabulary, metadata or {})
+    writer = begin(path, shape, vocabulary, metadata or {})
     half = gguf.GGMLQuantizationType.F16
     _add(writer, "token_embd.weight", embedding, half)
     for layer in range(shape.layers):
@@ -269,10 +269,10 @@ def write_chain(
         _add(writer, f"{block}ffn_norm.weight", np.ones(width, np.float32))
     _add(writer, "output_norm.weight", np.ones(width, np.float32))
     _add(writer, "output.weight", output, half)
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
-def _header(path: Path, shape: Shape, vocabulary: Vocabulary, metadata: Mapping[str, Any]) -> gguf.GGUFWriter:
+def begin(path: Path, shape: Shape, vocabulary: Vocabulary, metadata: Mapping[str, Any]) -> gguf.GGUFWriter:
     writer = gguf.GGUFWriter(path, str(metadata.get("general.architecture", "llama")))
     writer.add_name(path.stem)
     writer.add_context_length(shape.context)
@@ -303,7 +303,7 @@ def _add(
     writer.add_tensor(name, gguf.quantize(values, quantization), raw_dtype=quantization)
 
 
-def _finish(writer: gguf.GGUFWriter, path: Path) -> Path:
+def finish(writer: gguf.GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -311,7 +311,7 @@ def _finish(writer: gguf.GGUFWriter, path: Path) -> Path:
     return path
 
 
-def _byte_letters() -> dict[int, str]:
+def byte_letters() -> dict[int, str]:
     """GPT-2's printable stand-in for each byte."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import baked, cost, growth, load, peers, start, subjects, variants
+from tests.bench import baked, constraints, cost, growth, load, peers, start, subjects, variants
 
 PARTS: dict[str, Callable[[str, Path, int], dict[str, object]]] = {
     "start": start.bench,
     "load": load.bench,
     "cost": cost.bench,
+    "constraints": constraints.bench,
     "baked": baked.bench,
     "growth": growth.bench,
     "variants": variants.bench,

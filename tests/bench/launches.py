@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from tests.bench.subjects import CONTEXT, Subject, free_port
 
@@ -31,6 +33,16 @@ class Launch:
     resident: int
     file_backed: int
     anonymous: int
+
+
+class Streamed(NamedTuple):
+    """An answer that came token by token."""
+
+    begun: float
+    """The moment of the first token, as `time.perf_counter` counts."""
+    tokens_per_second: float
+    """After the first."""
+    text: str
 
 
 @contextmanager
@@ -59,9 +71,9 @@ def launch(subject: Subject, *, tokens: int = 33) -> Launch:
     begin = time.perf_counter()
     with started(subject) as (process, port):
         ready = time.perf_counter() - begin
-        first, rate = _stream(port, "/v1/completions", {"prompt": PROMPT, "temperature": 0}, tokens)
+        answer = stream(port, "/v1/completions", {"prompt": PROMPT, "temperature": 0}, tokens)
         used = memory(process.pid)
-        return Launch(ready, first - begin, rate, used["Rss"], used["File"], used["Anon"])
+        return Launch(ready, answer.begun - begin, answer.tokens_per_second, used["Rss"], used["File"], used["Anon"])
 
 
 def chat_launch(subject: Subject) -> float:
@@ -69,7 +81,7 @@ def chat_launch(subject: Subject) -> float:
     begin = time.perf_counter()
     with started(subject) as (_, port):
         asked = {"messages": [{"role": "user", "content": "Hello"}]}
-        return _stream(port, "/v1/chat/completions", asked, 2)[0] - begin
+        return stream(port, "/v1/chat/completions", asked, 2).begun - begin
 
 
 def buffers(subject: Subject) -> dict[str, int]:
@@ -109,10 +121,13 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> tuple[float, float]:
-    """The moment of the first token, and tokens per second after it.
+def stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> Streamed:
+    """Have exactly `tokens` tokens generated.
 
-    Until the answer is said to be whole: a server may keep text back, or send several tokens' text in one piece.
+    Timed until the answer is said to be whole: a server may keep text back, or send several tokens' text in one piece.
+
+    Raises:
+        RuntimeError: it was refused, or not as long as asked for.
     """
     body = {"max_tokens": tokens, "stream": True, "ignore_eos": True, **asked}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
@@ -122,18 +137,20 @@ def _stream(port: int, path: str, asked: Mapping[str, object], tokens: int) -> t
         raise RuntimeError(f"status {response.status}: {response.read()[:300]!r}")
     first = last = 0.0
     reason = None
+    texts: list[str] = []
     for line in response:
         if not line.startswith(b"data: {"):
             continue
         choice = (json.loads(line[6:]).get("choices") or [{}])[0]
-        if choice.get("text") or choice.get("delta", {}).get("content"):
+        if text := choice.get("text") or choice.get("delta", {}).get("content"):
             first = first or time.perf_counter()
+            texts.append(text)
         if choice.get("finish_reason"):
             last, reason = time.perf_counter(), choice["finish_reason"]
     connection.close()
     if not first or reason != "length":
         raise RuntimeError(f"an answer was not as long as asked for: it ended with {reason}")
-    return first, (tokens - 1) / (last - first)
+    return Streamed(first, (tokens - 1) / (last - first), "".join(texts))
 
 
 def memory(pid: int) -> dict[str, int]:
@@ -156,6 +173,12 @@ def main_thread_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/task/{pid}/stat", encoding="ascii") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of all threads that a process has."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((each / "schedstat").read_text(encoding="ascii").split()[0]) for each in tasks) / 1e9
 
 
 def _children(pid: int) -> list[int]:

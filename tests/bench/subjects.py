@@ -102,9 +102,12 @@ def model(name: str) -> Path:
     return path
 
 
-def bundle(name: str, folder: Path, *, system: str = "", warm: bool = False) -> tuple[Subject, Path]:
-    """Our bundle of a shape, built into `folder`; with a SYSTEM line, and its state baked in, where asked for."""
-    weights = model(name)
+def bundle(
+    name: str, folder: Path, *, system: str = "", warm: bool = False, weights: Path | None = None
+) -> tuple[Subject, Path]:
+    """Our bundle of a shape, or of other weights under this name, built into `folder`; with a SYSTEM line, and its
+    state baked in, where asked for."""
+    weights = weights or model(name)
     modelfile = folder / f"Modelfile-{name}"
     text = f"FROM {weights}\nPARAMETER num_ctx {CONTEXT}\n" + (f"SYSTEM {system}\n" if system else "")
     modelfile.write_text(text, encoding="utf-8")
@@ -135,8 +138,9 @@ def _their_options(clients: int, context: int, shares: bool) -> list[str]:
     return ["-np", str(clients), "-c", str(context), *(["--kv-unified"] if shares else [])]
 
 
-def llama_server(name: str, folder: Path) -> Subject:
-    """llama-server over the same weights, from a folder with the same libraries less the trapping variant."""
+def llama_server(name: str, folder: Path, *, weights: Path | None = None) -> Subject:
+    """llama-server over the same weights, or over others; from a folder with the same libraries less the trapping
+    variant."""
     programs = folder / "llama-server"
     if not programs.exists():
         programs.mkdir()
@@ -144,7 +148,7 @@ def llama_server(name: str, folder: Path) -> Subject:
         for path in [built / "llama-server", *built.glob("*.so*")]:
             if TRAPPING not in path.name:
                 shutil.copy2(path, programs / path.name, follow_symlinks=True)
-    weights = model(name)
+    weights = weights or model(name)
     command = [str(programs / "llama-server"), "-m", str(weights), "--host", "127.0.0.1"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     return Subject(THEIRS, command, environment, [weights, *programs.iterdir()], _their_options)
