@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -81,10 +81,10 @@ class _Errors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
-        async def watched_send(message: Message) -> None:
+        def watched_send(message: Message) -> Awaitable[None]:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
-            await send(message)
+            return send(message)
 
         try:
             # With "app" in its scope, Starlette's router raises for what it cannot route, else it answers in text.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import socket
-from collections.abc import Set
+from collections.abc import Awaitable, Set
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -86,10 +86,10 @@ class Guard:
             await send({"type": "http.response.body", "body": b""})
             return
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *extra]
-            await send(message)
+            return send(message)
 
         app = self._app if refusal is None else error_response(refusal)
         await app(scope, receive, send_with_headers)
