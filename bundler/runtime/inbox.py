@@ -7,8 +7,12 @@ a loop is a system call, and the loop then takes turns at the interpreter with t
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
+import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from bundler.runtime.engine.interface import Drawn, EngineFinish
@@ -20,22 +24,44 @@ class Postman:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._lock = threading.Lock()
-        self._waiting: list[asyncio.Event] = []
+        self._waiting: list[Inbox] = []
+        self._wake = self._bell()
 
-    def ring(self, ready: asyncio.Event) -> None:
-        """Have `ready` set soon; in any thread. Does nothing once the loop is closed."""
+    def _bell(self) -> Callable[[], None]:
+        """What has `_deliver` called soon, from any thread; it does nothing once the loop is closed."""
+        if sys.platform == "linux":  # asyncio's own way takes three system calls more
+            bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            weakref.finalize(self, os.close, bell).atexit = False
+
+            def ring() -> None:
+                os.eventfd_write(bell, 1)
+
+            def answer() -> None:
+                os.eventfd_read(bell)
+                self._deliver()
+
+            self.loop.add_reader(bell, answer)
+        else:
+
+            def ring() -> None:
+                with suppress(RuntimeError):
+                    self.loop.call_soon_threadsafe(self._deliver)
+
+        return ring
+
+    def ring(self, inbox: Inbox) -> None:
+        """Have the inbox looked into soon; in any thread."""
         with self._lock:
-            self._waiting.append(ready)
+            self._waiting.append(inbox)
             wake = len(self._waiting) == 1
         if wake:
-            with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(self._deliver)
+            self._wake()
 
     def _deliver(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, []
-        for ready in waiting:
-            ready.set()
+        for inbox in waiting:
+            inbox.deliver()
 
 
 class Inbox:
@@ -47,17 +73,17 @@ class Inbox:
         self._tokens: list[int] = []
         self._drawn: deque[Drawn] = deque()
         self._finish: EngineFinish | None = None
-        self._woken = False
-        self._ready = asyncio.Event()
+        self._rung = False
+        self._reader: asyncio.Future[None] | None = None
 
     def put(self, tokens: list[int], finish: EngineFinish | None) -> None:
         """Take new tokens; never blocks, and does nothing once the loop is closed."""
         with self._lock:
             self._tokens += tokens
             self._finish = finish or self._finish
-            wake, self._woken = not self._woken, True
-        if wake:
-            self._postman.ring(self._ready)
+            ring, self._rung = not self._rung, True
+        if ring:
+            self._postman.ring(self)
 
     def put_drawn(self, drawn: Drawn) -> None:
         """Take what is told of a token, before the token itself."""
@@ -67,11 +93,17 @@ class Inbox:
         """What was told of the next `count` tokens."""
         return [self._drawn.popleft() for _ in range(min(count, len(self._drawn)))]
 
+    def deliver(self) -> None:
+        """Wake the coroutine that waits for what has come."""
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
     async def get(self) -> tuple[list[int], EngineFinish | None]:
         """All tokens that have come since the last call, with the finish when it is there; waits for either."""
-        await self._ready.wait()
+        while not self._rung:
+            self._reader = self._postman.loop.create_future()
+            await self._reader
         with self._lock:
             tokens, self._tokens = self._tokens, []
-            self._woken = False
-            self._ready.clear()
+            self._rung = False
             return tokens, self._finish
