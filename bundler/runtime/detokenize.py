@@ -19,8 +19,11 @@ class Detokenizer:
 
     def __init__(self, piece: Callable[[int], bytes]) -> None:
         self._piece = piece
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._incomplete = b""
 
     def push(self, token: int) -> str:
         """The characters that `token` completes, maybe none."""
-        return self._decoder.decode(self._piece(token))
+        data = self._incomplete + self._piece(token)
+        text, used = codecs.utf_8_decode(data, "replace", False)
+        self._incomplete = data[used:]
+        return text

@@ -14,6 +14,8 @@ class StopFilter:
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple({stop: None for stop in stops if stop})
+        self._longest = max((len(stop) for stop in self._stops), default=0)
+        self._firsts = frozenset(stop[0] for stop in self._stops)
         self._held = ""
         self.stopped = False
         """Whether a stop string was met; further text is ignored."""
@@ -22,6 +24,8 @@ class StopFilter:
         """What may be shown now that `text` has come."""
         if self.stopped:
             return ""
+        if not self._stops:
+            return text
         text = self._held + text
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
@@ -39,8 +43,10 @@ class StopFilter:
 
     def _longest_beginning(self, text: str) -> int:
         """Length of the longest end of `text` that is the beginning of a stop string."""
-        longest = max((len(stop) for stop in self._stops), default=1) - 1
-        for length in range(min(longest, len(text)), 0, -1):
+        longest = min(self._longest - 1, len(text))
+        if longest <= 0 or self._firsts.isdisjoint(text[-longest:]):
+            return 0
+        for length in range(longest, 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self._stops):
                 return length
         return 0

@@ -28,6 +28,7 @@ from bundler.runtime.services import Services
 
 _CHAT = msgspec.json.Decoder(ChatCompletion)
 _TEXT = msgspec.json.Decoder(Completion)
+_ENCODE = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
 _GONE = 499
 
@@ -106,6 +107,7 @@ class _Answers:
         """`each`: answers to the same prompt."""
         self._shape = shape
         self._each = each
+        self._indices = range(count)
         self._usages: list[Usage | None] = [None] * count
 
     async def whole(self, events: Events) -> Response:
@@ -133,12 +135,16 @@ class _Answers:
     async def chunks(self, events: Events, *, with_usage: bool) -> AsyncGenerator[bytes, None]:
         """A stream; an answer that fails ends it."""
         shape = self._shape
+        around = [_around(shape.chunk(index, {"content": ""}, None, usage=with_usage)) for index in self._indices]
         async with aclosing(events):
             if shape.first:
-                for index in range(len(self._usages)):
+                for index in self._indices:
                     yield _data(shape.chunk(index, shape.first, None, usage=with_usage))
             async for index, event in events:
-                if isinstance(event, Delta):
+                if isinstance(event, Delta) and not event.tokens:
+                    before, after = around[index]
+                    yield before + _ENCODE(event.text) + after
+                elif isinstance(event, Delta):
                     delta = {"content": event.text}
                     yield _data(shape.chunk(index, delta, None, usage=with_usage, told=event.tokens))
                 elif failed := _failure(event):
@@ -176,4 +182,10 @@ def _failure(event: Event) -> Failed | None:
 
 
 def _data(value: dict[str, Any]) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+    return b"data: " + _ENCODE(value) + b"\n\n"
+
+
+def _around(value: dict[str, Any]) -> tuple[bytes, bytes]:
+    """What comes before and after the last string of `_data(value)`, an empty one."""
+    before, _, after = _data(value).rpartition(b'""')
+    return before, after
