@@ -14,6 +14,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import Any
 
 from bundler.runtime.engine.interface import Drawn, EngineFinish
 
@@ -64,6 +66,26 @@ class Postman:
             inbox.deliver()
 
 
+class _Arrival(asyncio.Future[None]):
+    """What one coroutine waits for. It goes on within `set_result`; a plain future has the loop take another turn."""
+
+    _resume: Callable[[_Arrival], object]
+    _context: Context
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: Context | None = None) -> None:
+        self._resume, self._context = fn, context or copy_context()
+
+    def set_result(self, result: None) -> None:
+        super().set_result(result)
+        self._context.run(self._resume, self)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self.get_loop().call_soon(self._resume, self, context=self._context)
+        return cancelled
+
+
 class Inbox:
     """One answer's tokens; `put` is called by the engine, `get` by one coroutine of the postman's loop."""
 
@@ -74,7 +96,7 @@ class Inbox:
         self._drawn: deque[Drawn] = deque()
         self._finish: EngineFinish | None = None
         self._rung = False
-        self._reader: asyncio.Future[None] | None = None
+        self._reader: _Arrival | None = None
 
     def put(self, tokens: list[int], finish: EngineFinish | None) -> None:
         """Take new tokens; never blocks, and does nothing once the loop is closed."""
@@ -94,14 +116,14 @@ class Inbox:
         return [self._drawn.popleft() for _ in range(min(count, len(self._drawn)))]
 
     def deliver(self) -> None:
-        """Wake the coroutine that waits for what has come."""
+        """Have the coroutine that waits take what has come."""
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     async def get(self) -> tuple[list[int], EngineFinish | None]:
         """All tokens that have come since the last call, with the finish when it is there; waits for either."""
         while not self._rung:
-            self._reader = self._postman.loop.create_future()
+            self._reader = _Arrival(loop=self._postman.loop)
             await self._reader
         with self._lock:
             tokens, self._tokens = self._tokens, []

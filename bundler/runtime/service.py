@@ -10,7 +10,8 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
@@ -51,6 +52,17 @@ from bundler.runtime.request import (
 from bundler.runtime.residence import Residence
 from bundler.runtime.startup import Startup
 from bundler.runtime.truncating import with_bos
+
+
+@dataclass
+class _Begun:
+    """An answer that the engine has accepted."""
+
+    prompt_tokens: int
+    handle: Handle
+    inbox: Inbox
+    answer: AnswerText
+    vocabulary: Vocabulary
 
 
 class Service:
@@ -98,37 +110,56 @@ class Service:
 
         A model that is still loading, or was unloaded, is waited for. Close the iterator to cancel the answer.
         """
-        deadline = math.inf if self._request_seconds is None else self._clock() + self._request_seconds
         async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(self._request_seconds):
-                    loaded = await stack.enter_async_context(self.residence.use(request.keep_alive))
-            except TimeoutError:
+            begun = await self._begin(request, stack)
+            if isinstance(begun, Failed):
+                yield begun
+                return
+            yield Started(begun.prompt_tokens)
+            inbox, answer = begun.inbox, begun.answer
+            finish: EngineFinish | None = None
+            while finish is None:
+                new, finish = await inbox.get()
+                before = answer.tokens
+                text = answer.drop(new) if self.residence.closed else answer.push(new)
+                if finish is not None:
+                    text += answer.finish()
+                told = [_told(drawn, begun.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
+                if text or told:
+                    yield Delta(text, told)
+                if answer.ended:
+                    begun.handle.cancel()
+            if finish.reason == "timeout" and not finish.completion_tokens:
                 yield self._too_late()
-                return
-            except (BundleError, EngineClosed) as error:
-                yield Failed("unavailable", str(error))
-                return
-            inbox = Inbox(self._postman())
-            try:
-                job = await self._job(request, loaded, inbox)
-            except PromptTooLong as error:
-                yield Failed("context_length", str(error))
-                return
-            except BundleError as error:
-                yield Failed("invalid_request", error.message)
-                return
-            if deadline < math.inf:
-                job = msgspec.structs.replace(job, time_limit=deadline - self._clock())
-            accepted = _submit(loaded, job)
-            if isinstance(accepted, Failed):
-                yield accepted
-                return
-            stack.callback(accepted.cancel)
-            yield Started(len(job.prompt))
-            async with aclosing(self._events(request, loaded, inbox, accepted)) as events:
-                async for event in events:
-                    yield event
+            else:
+                yield _finished(answer, finish)
+
+    async def _begin(self, request: Request, stack: AsyncExitStack) -> _Begun | Failed:
+        """Give a request to the engine; `stack` takes the answer back and lets the model go."""
+        deadline = math.inf if self._request_seconds is None else self._clock() + self._request_seconds
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                loaded = await stack.enter_async_context(self.residence.use(request.keep_alive))
+        except TimeoutError:
+            return self._too_late()
+        except (BundleError, EngineClosed) as error:
+            return Failed("unavailable", str(error))
+        inbox = Inbox(self._postman())
+        try:
+            job = await self._job(request, loaded, inbox)
+        except PromptTooLong as error:
+            return Failed("context_length", str(error))
+        except BundleError as error:
+            return Failed("invalid_request", error.message)
+        if deadline < math.inf:
+            job = msgspec.structs.replace(job, time_limit=deadline - self._clock())
+        accepted = _submit(loaded, job)
+        if isinstance(accepted, Failed):
+            return accepted
+        stack.callback(accepted.cancel)
+        stops = [*self.defaults.stop, *request.stop]
+        answer = AnswerText(loaded.vocabulary, stops, request.writing_seconds, self._clock)
+        return _Begun(len(job.prompt), accepted, inbox, answer, loaded.vocabulary)
 
     def _postman(self) -> Postman:
         """The one of the running event loop."""
@@ -136,29 +167,6 @@ class Service:
         if self._post is None or self._post.loop is not loop:
             self._post = Postman(loop)
         return self._post
-
-    async def _events(
-        self, request: Request, loaded: Loaded, inbox: Inbox, handle: Handle
-    ) -> AsyncGenerator[Event, None]:
-        """What comes of a job, from its first token to its end."""
-        stops = [*self.defaults.stop, *request.stop]
-        answer = AnswerText(loaded.vocabulary, stops, request.writing_seconds, self._clock)
-        finish: EngineFinish | None = None
-        while finish is None:
-            new, finish = await inbox.get()
-            before = answer.tokens
-            text = answer.drop(new) if self.residence.closed else answer.push(new)
-            if finish is not None:
-                text += answer.finish()
-            told = [_told(drawn, loaded.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
-            if text or told:
-                yield Delta(text, told)
-            if answer.ended:
-                handle.cancel()
-        if finish.reason == "timeout" and not finish.completion_tokens:
-            yield self._too_late()
-        else:
-            yield _finished(answer, finish)
 
     def _too_late(self) -> Failed:
         return Failed("timeout", f"no answer began within {self._request_seconds:g} seconds; try again later")
