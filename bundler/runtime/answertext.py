@@ -22,18 +22,14 @@ class AnswerText:
         self._clock = clock
         self._began: float | None = None
         self.tokens = 0
-        self.out_of_time = False
+        self.ended = False
+        """Whether no further token is wanted."""
         self.cut = False
         """Whether tokens were dropped, so that the answer is not whole however it ended."""
 
     @property
     def stopped(self) -> bool:
         return self._filter.stopped
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further token is wanted."""
-        return self.stopped or self.out_of_time
 
     def push(self, tokens: list[int]) -> str:
         text = ""
@@ -43,15 +39,14 @@ class AnswerText:
             self.tokens += 1
             new = self._detokenizer.push(token)
             text += self._filter.push(new)
-            if self._seconds is not None:
-                self._look_at_clock(self._seconds, new)
+            self.ended = self._filter.stopped or (self._seconds is not None and self._out_of_time(self._seconds, new))
         return text
 
-    def _look_at_clock(self, seconds: float, new: str) -> None:
+    def _out_of_time(self, seconds: float, new: str) -> bool:
         now = self._clock()
         if self._began is None:
             self._began = now
-        self.out_of_time = "\n" in new and now - self._began > seconds
+        return "\n" in new and now - self._began > seconds
 
     def drop(self, tokens: list[int]) -> str:
         """Leave tokens out that the vocabulary can no longer be asked about."""

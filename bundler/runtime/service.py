@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,7 +124,9 @@ class Service:
                 text = answer.drop(new) if self.residence.closed else answer.push(new)
                 if finish is not None:
                     text += answer.finish()
-                told = [_told(drawn, begun.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
+                told: Sequence[ToldToken] = ()
+                if request.likeliest is not None:
+                    told = [_told(drawn, begun.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
                 if text or told:
                     yield Delta(text, told)
                 if answer.ended:
