@@ -1,4 +1,4 @@
-"""What the engine's own Python costs a token: schedule and postprocess over a runner that computes nothing."""
+"""What our own Python costs a token: the engine's over a runner that computes nothing, and the event loop's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import Job
 from bundler.runtime.engine.scheduler import Piece, Scheduler
 from bundler.runtime.engine.sequence import Task
+from tests.bench.streamed import KINDS, seconds_per_token
 
 _PROMPT, _ANSWER = 137, 1000
 
@@ -58,11 +59,18 @@ class _Nothing:
 
 
 def bench(model: str, folder: Path, rounds: int) -> dict[str, object]:
-    """Microseconds of CPU a token, for 1, 8 and 32 sequences; prints them."""
+    """Microseconds of CPU a token, for 1, 8 and 32 sequences, and for 1 and 8 streams; prints them."""
     found = {sequences: min(_once(sequences) for _ in range(rounds)) * 1e6 for sequences in (1, 8, 32)}
     told = ", ".join(f"{cost:.1f} with {sequences}" for sequences, cost in found.items())
     print(f"the engine's own Python, µs of CPU a token: {told} sequences")
-    return {"microseconds": found}
+    loop = {
+        kind: {streams: min(seconds_per_token(kind, streams) for _ in range(rounds)) * 1e6 for streams in (1, 8)}
+        for kind in KINDS
+    }
+    for kind, costs in loop.items():
+        told = ", ".join(f"{cost:.1f} with {streams}" for streams, cost in costs.items())
+        print(f"text, JSON and HTTP of streamed {kind}, µs of CPU a token: {told} streams")
+    return {"microseconds": found, "streamed": loop}
 
 
 def _once(sequences: int) -> float:
