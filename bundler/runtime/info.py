@@ -181,6 +181,7 @@ def _context(
         free=free.available,
         weights=place.size,
     )
+    saved, saved_reason = memory.saved_limit(free.available, planned.context_size, options.saved)
     left = msgspec.structs.replace(free, available=max(0, free.available - taken))
     try:
         memory.require(planned.cells, cell, left)
@@ -194,6 +195,8 @@ def _context(
         "bytes": planned.size,
         "parallel": planned.parallel,
         "parallel_reason": planned.parallel_reason,
+        "saved_bytes": saved,
+        "saved_reason": saved_reason,
     }
 
 
@@ -220,6 +223,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("weights", f"{load['mode']}: {load['reason']}"),
         ("context", f"{context['tokens']:,} tokens, {size(context['bytes'])} in all ({context['reason']})"),
         *([("", context["problem"])] if context["problem"] else []),
+        ("", f"up to {size(context['saved_bytes'])} of memory for conversations beside it ({context['saved_reason']})"),
         ("kv cache", f"keys {types['key']}, values {types['value']} ({types['reason']})"),
         ("flash att.", f"{flash['mode']} ({flash['reason']})"),
         *([("warm", _warm_row(facts["warm"]))] if facts["warm"] else []),

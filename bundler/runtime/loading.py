@@ -108,7 +108,8 @@ def load(
         else:
             memory.require(plan.cells, cell, _free(options))
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
-            engine, warm_tokens = _engine(model, context, plan, embedder, free.available, options.warmth)
+            saved, _ = memory.saved_limit(free.available, plan.context_size, options.saved)
+            engine, warm_tokens = _engine(model, context, plan, embedder, saved, options.warmth)
             engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:
         embedder.close()
@@ -229,11 +230,11 @@ def _engine(
     context: Context,
     plan: memory.ContextPlan,
     embedder: LazyEmbedder,
-    free: int,
+    saved: int,
     warmth: Warmth | None,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
-    limit = 0 if model.encodes else memory.saved_limit(free)
+    limit = 0 if model.encodes else saved
     cache = Cache(context, slots=context.sequences, cells=context.cells, saved_limit=limit)
     warm_tokens = _warm(cache, warmth, plan.context_length)
     length, batch = plan.context_length, context.batch

@@ -20,9 +20,12 @@ _CHEAP = 32 << 20
 """llama.cpp writes zeros over the whole cache at the start; beyond one full context, so much of it is not felt."""
 _RESERVED = 256 << 20
 """Left for compute buffers and the rest of the program."""
-_MOST_SAVED = 2 << 30
+_LEAST_SAVED, _MOST_SAVED = 64 << 20, 2 << 30
+_SAVED_CONTEXTS = 4
+"""Conversations that had to leave the KV cache may take as much memory as so many full contexts: what is kept for
+longer nobody comes back to, and it would go on growing for hours."""
 _SAVED_SHARE = 8
-"""One part of so many of the free memory may hold the state of conversations that had to leave the KV cache."""
+"""But never more than one part of so many of the free memory."""
 
 
 class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,11 @@ class ContextPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens held by all sequences together: one full context at least."""
     size: int
     """Bytes of these cells."""
+
+    @property
+    def context_size(self) -> int:
+        """Bytes of the cells of one full context."""
+        return self.size * self.context_length // self.cells
 
     @property
     def apart(self) -> bool:
@@ -131,9 +139,16 @@ def require(tokens: int, cell: int, free: Memory, *, adjustable: bool = True) ->
     )
 
 
-def saved_limit(free: int) -> int:
-    """Bytes that conversations outside of the KV cache may take, of `free` ones before the weights are loaded."""
-    return min(_MOST_SAVED, free // _SAVED_SHARE)
+def saved_limit(free: int, context: int, asked: int | None) -> tuple[int, str]:
+    """Bytes that conversations outside of the KV cache may take, and why; `asked` is taken as asked.
+
+    `free`: bytes before the weights are loaded; `context`: those of the KV cache of one full context.
+    """
+    if asked is not None:
+        return asked, "as asked"
+    wanted = max(_SAVED_CONTEXTS * context, _LEAST_SAVED)
+    most = min(_MOST_SAVED, free // _SAVED_SHARE)
+    return min(wanted, most), "as far as memory goes" if most < wanted else "the default"
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -44,6 +44,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_type_k: CacheType | None = None
     cache_type_v: CacheType | None = None
     flash_attn: Literal["on", "off", "auto"] | None = None
+    cache_ram: int | None = None
+    """MiB."""
     load_mode: Literal["auto", "mmap", "read"] | None = None
     verbose: bool = False
 
@@ -59,6 +61,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
             key_type=self.cache_type_k,
             value_type=self.cache_type_v,
             flash_attention=self.flash_attn,
+            saved=None if self.cache_ram is None else self.cache_ram << 20,
             load_mode=None if self.load_mode == "auto" else self.load_mode or defaults.load_mode,
             verbose=self.verbose,
         )
@@ -190,6 +193,7 @@ LOADING = (
     ),
     Option("cache-type-v", "how values are held; smaller ones than f16 cost accuracy", one_of(*CACHE_TYPES), "TYPE"),
     Option("flash-attn", "flash attention: on, off or auto", one_of("on", "off", "auto"), "WORD"),
+    Option("cache-ram", "most MiB of conversations that had to leave the KV cache", whole_number(0, 1 << 24), "MIB"),
     Option(
         "load-mode",
         "mmap: use the weights where they lie in the file; read: read them into memory; or auto",

@@ -108,10 +108,12 @@ def test_info_tells_what_is_decided_and_why(bundle: Path, libs: Path) -> None:
 
 def test_info_tells_what_was_asked_for(bundle: Path, libs: Path) -> None:
     given = ["--keep-alive", "5m", "--cache-type-k", "q8_0", "--load-mode", "read", "--batch-size", "128"]
+    given += ["--cache-ram", "16"]
     page = run(bundle, "info", *given, BUNDLE_LIBS=str(libs), BUNDLE_UBATCH_SIZE="64").stdout
     for row in (
         "keep alive 5m without requests (as asked)",
         "kv cache   keys q8_0, values f16 (as asked)",
+        "           up to 16 MiB of memory for conversations beside it (as asked)",
         "weights    read: as asked",
         "batch      128 tokens a step (as asked)",
         "           64 of them at once (as asked)",

@@ -140,6 +140,22 @@ def test_a_small_model_gets_room_for_several_whole_contexts() -> None:
     assert plan(cell=1024).cells == 16384
 
 
+@pytest.mark.parametrize(
+    ("free", "context", "asked", "expected"),
+    [
+        (16 * GIB, 128 * MIB, None, (512 * MIB, "the default")),
+        (16 * GIB, 6 * MIB, None, (64 * MIB, "the default")),
+        (32 * GIB, GIB, None, (2 * GIB, "as far as memory goes")),
+        (GIB, 128 * MIB, None, (128 * MIB, "as far as memory goes")),
+        (GIB, 128 * MIB, 0, (0, "as asked")),
+    ],
+)
+def test_conversations_outside_of_the_cache_take_no_more_than_some_full_contexts(
+    free: int, context: int, asked: int | None, expected: tuple[int, str]
+) -> None:
+    assert memory.saved_limit(free, context, asked) == expected
+
+
 def test_a_short_trained_context_is_used_whole() -> None:
     found = plan(trained=2048)
     assert (found.context_length, found.context_reason) == (2048, "all that the model was trained with")

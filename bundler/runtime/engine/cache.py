@@ -7,6 +7,7 @@ is there: in a slot of its own, copied from another slot (which costs no cell), 
 
 from __future__ import annotations
 
+import mmap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -16,7 +17,7 @@ from bundler.runtime.engine.sequence import CHUNK, Reuse, Slot
 WORTH_SAVING = 2 * CHUNK
 """Tokens; a shorter beginning is computed again in no time."""
 
-State = bytes | bytearray | memoryview
+State = bytes | bytearray | memoryview | mmap.mmap
 
 
 class Memory(Protocol):

@@ -235,6 +235,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Of the KV cache; None: f16. So too `value_type`."""
     value_type: CacheType | None = None
     flash_attention: Literal["on", "off", "auto"] | None = None
+    saved: int | None = None
+    """Most bytes of conversations that had to leave the KV cache; None: some full contexts, as memory allows."""
     load_mode: Literal["mmap", "read"] | None = None
     """None: by the model's share of the file."""
     verbose: bool = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import struct
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from bundler.errors import BundleError
+from bundler.runtime.engine.cache import State
 from bundler.runtime.engine.interface import CacheType
 from bundler.runtime.llama.model import Model
 
@@ -18,6 +20,8 @@ _STREAMS, _STREAMS_OFFSET = struct.Struct("=I"), 8
 _LEAST_COPIED = 64
 _COPIED_SHARE = 64
 """Of sequences that lie apart all cells are copied: fewer tokens than one in so many cells are computed sooner."""
+_PRIVATE = mmap.ACCESS_WRITE if sys.platform == "win32" else mmap.ACCESS_COPY
+"""For memory of this process alone; Unix would count it as a file's, were it written through."""
 _MOST_THREADS = 512
 _POLL = 1
 """How long a thread without work looks for some before it sleeps: about 6 ms for each, up to 100. That is longer than
@@ -232,30 +236,35 @@ class Context:
         self._copied |= {source, target}
         return length
 
-    def save(self, sequence: int) -> bytearray | None:
-        """The state of a sequence, as `restore` takes it; None where it cannot be had now."""
+    def save(self, sequence: int) -> mmap.mmap | None:
+        """The state of a sequence, as `restore` takes it; None where it cannot be had now.
+
+        It lies in pages of its own, which go back to the system with it: in the heap states of all sizes leave gaps.
+        """
         if sequence in self._copied:
             return None
         binding = self.model.library.binding
         size = int(binding.llama_state_seq_get_size(self.pointer, sequence))
-        state = bytearray(size)
-        into = (ctypes.c_uint8 * size).from_buffer(state)
-        written = int(binding.llama_state_seq_get_data(self.pointer, into, size, sequence))
-        return state if 0 < written == size else None
+        if not size:
+            return None
+        state = mmap.mmap(-1, size, access=_PRIVATE)
+        first = ctypes.c_uint8.from_buffer(state)
+        written = int(binding.llama_state_seq_get_data(self.pointer, ctypes.byref(first), size, sequence))
+        return state if written == size else None
 
-    def restore(self, sequence: int, state: bytes | bytearray | memoryview) -> bool:
+    def restore(self, sequence: int, state: State) -> bool:
         """Put a saved state into an empty sequence; false where that cannot be: no room, or a state of another kind."""
         if sequence in self._copied:
             return False
         binding = self.model.library.binding
-        state = self._in_streams(state)
-        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        if binding.llama_state_seq_set_data(self.pointer, data, len(state), sequence) == len(state):
+        data = self._in_streams(bytearray(state) if isinstance(state, bytes) else state)
+        first = ctypes.c_uint8.from_buffer(data)
+        if binding.llama_state_seq_set_data(self.pointer, ctypes.byref(first), len(data), sequence) == len(data):
             return True
         self.keep(sequence, 0)
         return False
 
-    def _in_streams(self, state: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
+    def _in_streams(self, state: State) -> State:
         """A state of a context with one sequence, as one where sequences lie apart has it.
 
         llama_kv_cache::state_write gives, after the state's own head, how many parts the cache has, and for each its
@@ -264,8 +273,12 @@ class Context:
         begin = _STREAMS_OFFSET + _STREAMS.size
         if self._least_copied == 1 or state[_STREAMS_OFFSET:begin] != _STREAMS.pack(1):
             return state
-        head, rest = state[:_STREAMS_OFFSET], state[begin:]
-        return b"".join((head, _STREAMS.pack(self.sequences), rest, bytes(_STREAMS.size * (self.sequences - 1))))
+        length = len(state)
+        wider = mmap.mmap(-1, length + _STREAMS.size * (self.sequences - 1), access=_PRIVATE)
+        with memoryview(state) as view:
+            wider[:length] = view
+        wider[_STREAMS_OFFSET:begin] = _STREAMS.pack(self.sequences)
+        return wider
 
     def row(self, index: int) -> int:
         """The address of the logits after batch position `index`, one float for each token of the vocabulary."""
