@@ -256,6 +256,7 @@ def _warm(cache: Cache, warmth: Warmth | None, context_length: int) -> int:
     """Begin with the state that came with the bundle; a damaged one is left alone, and computed again."""
     if warmth is None or len(warmth.tokens) >= context_length:
         return 0
+    cache.beginning = list(warmth.tokens)
     try:
         state = warmth.read()
     except BundleError as error:

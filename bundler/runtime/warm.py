@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Final
 
 from bundler.errors import BundleError
@@ -20,8 +23,8 @@ from bundler.runtime.prompting import Prompter
 from bundler.runtime.request import ChatMessage, Request
 from bundler.runtime.tuning import Tuning, tune
 
-STATE_VERSION: Final = 1
-"""To be raised when the engine makes its context in another way."""
+STATE_VERSION: Final = 2
+"""To be raised when the engine makes its context, or computes a prompt, in another way."""
 _AS_COMPUTED = LoadOptions()
 _QUESTIONS = ("Hello", "What is 2 + 2?", "zażółć", "1")
 """As different as questions can begin; what their prompts have in common every prompt begins with."""
@@ -83,16 +86,45 @@ def warmth(bundle: BundleFile, target: str, options: LoadOptions) -> Warmth | No
     warm = bundle.manifest.warm
     if warm is None or usable(bundle.manifest, target, options):
         return None
-    known = warm
-    return Warmth(tokens=warm.tokens, exact=warm.exact, read=lambda: _read(bundle, known))
+    return Warmth(tokens=warm.tokens, exact=warm.exact, read=_Reading(bundle, warm).result)
 
 
-def _read(bundle: BundleFile, warm: Warm) -> bytes:
+class _Reading:
+    """A state that is looked through in a thread while the weights are loaded."""
+
+    def __init__(self, bundle: BundleFile, warm: Warm) -> None:
+        self._outcome: Future[memoryview] = Future()
+        threading.Thread(target=self._run, args=(bundle, warm), name="warm", daemon=True).start()
+
+    def result(self) -> memoryview:
+        """The state.
+
+        Raises:
+            BundleError: it is damaged.
+        """
+        return self._outcome.result()
+
+    def _run(self, bundle: BundleFile, warm: Warm) -> None:
+        try:
+            self._outcome.set_result(_state(bundle, warm))
+        except Exception as error:
+            self._outcome.set_exception(error)
+
+
+def _state(bundle: BundleFile, warm: Warm) -> memoryview:
+    """Where the file holds the state: mapped, so that it is neither copied nor private memory."""
     entry = bundle.archive.entries.get(warm.member) if bundle.archive else None
-    state = b"" if entry is None else bundle.source.read_at(entry.offset, entry.size)
-    if len(state) != warm.size or hashlib.sha256(state).hexdigest() != warm.sha256:
-        raise BundleError(
-            "failed to read the precomputed prompt: it is damaged, so the prompt is computed again",
-            "get the bundle again from its source",
-        )
-    return state
+    if entry is not None and entry.size == warm.size > 0:
+        begin = entry.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        end = entry.offset + entry.size
+        try:
+            mapped = mmap.mmap(bundle.descriptor, end - begin, access=mmap.ACCESS_COPY, offset=begin)
+        except (OSError, ValueError) as cause:
+            raise BundleError(f"failed to read the precomputed prompt: {cause}; it is computed again") from cause
+        state = memoryview(mapped)[entry.offset - begin :]
+        if hashlib.sha256(state).hexdigest() == warm.sha256:
+            return state
+    raise BundleError(
+        "failed to read the precomputed prompt: it is damaged, so the prompt is computed again",
+        "get the bundle again from its source",
+    )

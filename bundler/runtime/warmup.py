@@ -21,8 +21,9 @@ from bundler.formats import manifest as manifests
 from bundler.formats.manifest import Manifest
 from bundler.formats.source import FileSource, chunks
 from bundler.runtime import libraries, machine
+from bundler.runtime.engine.cache import State
 from bundler.runtime.engine.interface import WeightsRange
-from bundler.runtime.engine.sequence import CHUNK
+from bundler.runtime.engine.sequence import CHUNK, stretch
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.context import Batch, Context
 from bundler.runtime.llama.model import Model
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def warm_up(
     manifest: Manifest, weights: WeightsRange, adapters: Sequence[WeightsRange], llama_cpp: str
-) -> tuple[Warmed, bytes | bytearray]:
+) -> tuple[Warmed, State]:
     """Evaluate the beginning of every chat with the weights of a GGUF, as the first request would.
 
     `adapters` are those of the manifest, in its order.
@@ -109,7 +110,7 @@ def warm_up(
     tokens, state = evaluate(model, tokens, threads=machine.threads(None, model.size).count)
     warmed = Warmed(
         tokens=tokens,
-        exact=len(tokens) // CHUNK * CHUNK,
+        exact=len(tokens),
         guard=guard(_digest(weights), llama_cpp, adapters=list(zip(map(_digest, adapters), scales, strict=True))),
         seconds=time.monotonic() - began,
     )
@@ -117,8 +118,10 @@ def warm_up(
     return warmed, state
 
 
-def evaluate(model: Model, tokens: list[int], *, threads: int) -> tuple[list[int], bytes | bytearray]:
-    """The state of a sequence after `tokens`; where it cannot be cut back later, after whole CHUNKs of them only.
+def evaluate(model: Model, tokens: list[int], *, threads: int) -> tuple[list[int], State]:
+    """The state of a sequence after `tokens`, computed in the pieces that an engine computes them in.
+
+    Where it cannot be cut back later, it is that after whole CHUNKs of them only.
 
     Returns the tokens that it is the state of, too.
 
@@ -131,10 +134,13 @@ def evaluate(model: Model, tokens: list[int], *, threads: int) -> tuple[list[int
     context = Context(model, cells=cells, sequences=1, batch=_BATCH, threads=threads)
     batch = Batch(model, _BATCH)
     try:
-        for begin in range(0, len(tokens), _BATCH):
+        begin = 0
+        while begin < len(tokens):
+            end = begin + stretch(len(tokens) - begin, _BATCH)
             batch.clear()
-            batch.add(0, tokens[begin : begin + _BATCH], begin, want_logits=False)
+            batch.add(0, tokens[begin:end], begin, want_logits=False)
             context.decode(batch)
+            begin = end
         state = context.save(0)
     finally:
         context.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from bundler.errors import BundleError
 from bundler.runtime import libraries
 from bundler.runtime.engine.interface import EngineFinish, Job, Loaded, LoadOptions, Warmth
 from bundler.runtime.engine.sequence import CHUNK
@@ -33,6 +34,7 @@ ERROR = 0.05
 SAME_ERROR = 0.01
 """Between equal batches, in caches that hold other things beside them."""
 MOST = 6
+SEEDED = Sampling(temperature=1.0, top_k=1, seed=1)
 LIKELIEST = Sampling(temperature=1.0, top_k=1)
 """Draws what greedy does, but takes any state that is there, as chats do."""
 
@@ -80,6 +82,10 @@ def case(request: pytest.FixtureRequest, program: Path, tmp_path_factory: pytest
     with reference.serving(program, path) as server:
         yield Case(kind, path, server)
     path.unlink()
+
+
+def _damaged() -> bytes:
+    raise BundleError("failed to read the precomputed prompt: it is damaged")
 
 
 def begin(model: Loaded, prompt: Sequence[int], sampling: Sampling = GREEDY) -> Running:
@@ -183,12 +189,20 @@ def test_an_evaluated_beginning_changes_nothing(case: Case, libs: Path) -> None:
         model = Model(llama_cpp, file.fileno(), 0)
         tokens, state = evaluate(model, beginning, threads=1)
         model.close()
-    warmth = Warmth(tokens=tokens, exact=128, read=lambda: bytes(state))
-    sampling, cached = (LIKELIEST, 150) if case.kind.whole else (GREEDY, 128)
-    with loaded(case.path, libs, options=LoadOptions(parallel=1, threads=1, warmth=warmth)) as warm:
-        running = begin(warm, prompt, sampling)
-        assert running.finish().cached_tokens == cached
-        assert difference(running.steps, case.expected(prompt), ERROR) <= ERROR
+    known = Warmth(tokens=tokens, exact=len(tokens), read=lambda: bytes(state))
+    unknown = Warmth(tokens=tokens, exact=len(tokens), read=_damaged)
+    steps = []
+    for warmth, parallel in ((known, 1), (known, 2), (unknown, 1)):
+        options = LoadOptions(context_length=512, parallel=parallel, threads=1, warmth=warmth)
+        with loaded(case.path, libs, options=options) as model_of_it:
+            for sampling in (GREEDY, SEEDED):
+                running = begin(model_of_it, prompt, sampling)
+                cached = running.finish().cached_tokens
+                steps.append([step.likeliest for step in running.steps])
+                assert difference(running.steps, case.expected(prompt), ERROR) <= ERROR
+                assert cached == (150 if case.kind.whole else 128) or warmth is unknown or sampling is SEEDED
+    if case.kind.whole:
+        assert all(each == steps[0] for each in steps), "it matters whether the state was there"
 
 
 def test_an_encoder_reads_the_prompt_and_a_decoder_answers(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.runtime.engine.cache import Cache, common_prefix
+from bundler.runtime.engine.cache import Cache, Saved, common_prefix
 from bundler.runtime.engine.interface import Job
 from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.engine.sequence import CHUNK, Task
@@ -442,3 +442,48 @@ def test_every_shifting_job_ends_with_its_own_tokens(
         assert (task.reason, task.completion_tokens) == ("length", wanted)
         tail = min(task.completion_tokens, len(task.tokens) - (task.keep if task.dropped else task.prompt_tokens))
         assert task.tokens[len(task.tokens) - tail :] == expected[len(expected) - tail :]
+
+
+@pytest.mark.parametrize("sampling", [RANDOM, SEEDED, Sampling(temperature=0)], ids=["free", "seeded", "greedy"])
+@pytest.mark.parametrize("length", [100, 530, 700])
+def test_a_known_beginning_is_never_computed_again_and_its_end_is_a_cut_for_all(
+    length: int, sampling: Sampling
+) -> None:
+    beginning = [index % 1000 for index in range(length)]
+    prompt = [*beginning, 5, 6, 7]
+    asked: list[list[int]] = []
+    for known in (False, True):
+        steps = Steps()
+        steps.cache.beginning = beginning
+        if known:
+            steps.runner.state[0] = []
+            state = b"".join(token.to_bytes(2) for token in beginning)
+            assert steps.cache.preload(Saved(beginning, length, state))
+        counts: list[int] = []
+        for cached in (length if known else 0, length + 2 if sampling is RANDOM else length):
+            task = steps.submit(prompt, max_tokens=1, sampling=sampling)
+            asked.append([])
+            while task.reason is None:
+                counts = [count for _, count in steps.step()]
+                asked[-1] += counts
+            assert task.cached == cached
+    cold, again, warm, warm_again = asked
+    assert cold[-1] == warm[-1] == 3
+    assert all(count >= CHUNK for count in cold[:-1])
+    assert warm == [3]
+    assert again == warm_again == ([1] if sampling is RANDOM else [3])
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_after_a_known_beginning_whole_pieces_are_counted_from_its_end(seeded: bool) -> None:
+    steps = Steps()
+    steps.cache.beginning = beginning = list(range(100, 250))
+    sampling = SEEDED if seeded else Sampling(temperature=0)
+    prompt = [*beginning, *([7] * 200)]
+    steps.finish(steps.submit(prompt, max_tokens=1, sampling=sampling))
+    again = steps.submit([*prompt, 8], max_tokens=1, sampling=sampling)
+    steps.finish(again)
+    assert again.cached == 150 + 128
+    other = steps.submit([*beginning[:140], *([9] * 200)], max_tokens=1, sampling=sampling)
+    steps.finish(other)
+    assert other.cached == 128

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from bundler.runtime.engine.sequence import CHUNK, Reuse, Slot
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task, boundary
 
 WORTH_SAVING = 2 * CHUNK
 """Tokens; a shorter beginning is computed again in no time."""
@@ -96,6 +96,8 @@ class Cache:
         self.cells = cells
         self.slots = [Slot(index) for index in range(slots)]
         self.store = Store(saved_limit)
+        self.beginning: list[int] = []
+        """Where prompts are cut that begin like this: its state may be there before the first of them comes."""
         self._memory = memory
         self._owners: Counter[int] = Counter()
         self._taken = 0
@@ -127,10 +129,20 @@ class Cache:
         self._fill(slot, saved.tokens, saved.exact)
         return True
 
-    def claim(self, tokens: Sequence[int], reuse: Reuse) -> Slot:
-        """One of the free slots, holding as much of the beginning of `tokens` as is there and may be reused."""
-        source, length = self._longest(tokens, reuse)
-        saved, saved_length = self._longest_saved(tokens, reuse)
+    def cut(self, tokens: Sequence[int]) -> int:
+        """How many tokens of a prompt are computed before the next is begun; 0: it need not be cut."""
+        length = len(self.beginning)
+        return length if self.trims and tokens[:length] == self.beginning else 0
+
+    def whole(self, tokens: Sequence[int], length: int) -> int:
+        """Of the first `length` tokens, those that are computed in whole CHUNKs, or up to the cut."""
+        cut = self.cut(tokens[:length])
+        return cut + (length - cut) // CHUNK * CHUNK
+
+    def claim(self, task: Task) -> Slot:
+        """A free slot for a task, holding as much of the beginning of its tokens as is there and may be reused."""
+        source, length = self._longest(task)
+        saved, saved_length = self._longest_saved(task)
         if saved is not None and saved_length >= length + CHUNK:
             self.store.touch(saved)
             slot = self._emptied(self.free())
@@ -141,7 +153,7 @@ class Cache:
                 self.trim(slot, saved_length)
                 return slot
         free = self.free()
-        if source in free and (reuse == "exact" or len(free) == 1 or 2 * length >= len(source.tokens)):
+        if source in free and (task.reuse == "exact" or len(free) == 1 or 2 * length >= len(source.tokens)):
             self._save(source, length)
             self.trim(source, length)
             return source
@@ -159,14 +171,14 @@ class Cache:
             return 0
         target.tokens = source.tokens[:length]
         target.cells = source.cells[:length]
-        target.exact = min(source.exact, length // CHUNK * CHUNK)
+        target.exact = min(source.exact, self.whole(target.tokens, length))
         target.at_front = source.at_front
         self._owners.update(target.cells)
         return length
 
-    def top_up(self, slot: Slot, tokens: Sequence[int], reuse: Reuse) -> None:
-        """Take the beginning of `tokens` from another slot, where that holds more of it than this one."""
-        source, length = self._longest(tokens, reuse)
+    def top_up(self, slot: Slot, task: Task) -> None:
+        """Take the beginning of the task's tokens from another slot, where that holds more of it than this one."""
+        source, length = self._longest(task)
         if source is not None and source is not slot and length > len(slot.tokens):
             self.share(source, slot, length)
 
@@ -220,7 +232,7 @@ class Cache:
             else:
                 self._owners[cell] -= 1
         del slot.tokens[begin:end], slot.cells[begin:end]
-        slot.exact = min(slot.exact, begin // CHUNK * CHUNK)
+        slot.exact = min(slot.exact, self.whole(slot.tokens, begin))
 
     def evict(self, slot: Slot) -> None:
         """Empty a slot; what is worth it is saved first."""
@@ -249,31 +261,31 @@ class Cache:
         for slot in self.slots:
             self.trim(slot, 0)
 
-    def reusable(self, tokens: Sequence[int], held: Sequence[int], exact: int, reuse: Reuse) -> int:
-        """How many of `tokens` a prompt may take from a sequence of `held`: never all, as one has to be computed."""
-        common = common_prefix(held, tokens)
-        match reuse:
+    def reusable(self, task: Task, held: Sequence[int], exact: int) -> int:
+        """How many of its tokens a task may take from a sequence of `held`: never all, as one has to be computed."""
+        common, count = common_prefix(held, task.tokens), len(task.tokens)
+        match task.reuse:
             case "any":
-                length = min(common, len(tokens) - 1)
+                length = min(common, count - 1)
             case "chunks":
-                length = max(0, min(common, len(tokens) - CHUNK)) // CHUNK * CHUNK
+                length = boundary(common, count, task.cut)
             case "exact":
-                length = max(0, min(common, exact, len(tokens) - CHUNK)) // CHUNK * CHUNK
+                length = boundary(min(common, exact), count, task.cut)
         return length if self.trims or length == len(held) else 0
 
-    def _longest(self, tokens: Sequence[int], reuse: Reuse) -> tuple[Slot | None, int]:
+    def _longest(self, task: Task) -> tuple[Slot | None, int]:
         found = [
-            (self.reusable(tokens, slot.reusable, slot.exact, reuse), slot.task is None, slot.last_used, slot)
+            (self.reusable(task, slot.reusable, slot.exact), slot.task is None, slot.last_used, slot)
             for slot in self.slots
-            if reuse != "exact" or (slot.at_front and slot.task is None)
+            if task.reuse != "exact" or (slot.at_front and slot.task is None)
         ]
         length, _, _, slot = max(found, key=lambda entry: entry[:3], default=(0, False, 0, None))
         return (slot, length) if length else (None, 0)
 
-    def _longest_saved(self, tokens: Sequence[int], reuse: Reuse) -> tuple[Saved | None, int]:
-        if reuse == "exact":
+    def _longest_saved(self, task: Task) -> tuple[Saved | None, int]:
+        if task.reuse == "exact":
             return None, 0
-        found = [(self.reusable(tokens, saved.tokens, saved.exact, reuse), saved) for saved in self.store.entries()]
+        found = [(self.reusable(task, saved.tokens, saved.exact), saved) for saved in self.store.entries()]
         length, saved = max(found, key=lambda entry: entry[0], default=(0, None))
         return (saved, length) if length else (None, 0)
 

@@ -211,7 +211,7 @@ class Warmth(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Sequence[int]
     exact: int
     """See `formats.manifest.Warm`."""
-    read: Callable[[], bytes]
+    read: Callable[[], bytes | memoryview]
     """The state; raises a BundleError where it is damaged."""
 
 

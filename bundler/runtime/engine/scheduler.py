@@ -10,7 +10,7 @@ from collections import deque
 
 from bundler.runtime.engine.cache import WORTH_SAVING, Cache
 from bundler.runtime.engine.interface import Job, Overloaded, PromptTooLong
-from bundler.runtime.engine.sequence import CHUNK, Slot, Task
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task, stretch
 
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
@@ -84,6 +84,7 @@ class Scheduler:
         if len(self.waiting) >= self._queue + self.parallel - len(self.running):
             raise Overloaded(len(self.waiting))
         task = Task(job, self.context_length, now)
+        task.cut = self._cache.cut(task.tokens)
         self.waiting.append(task)
         return task
 
@@ -143,7 +144,7 @@ class Scheduler:
             budget = min(budget, self._mixed_batch * len(prefills))
         prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
         for missing, _, task, slot in prefills:
-            count = self._cut(missing, budget)
+            count = self._cut(task, slot, budget)
             task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue
@@ -162,7 +163,7 @@ class Scheduler:
         slot, task = piece.slot, piece.task
         self._cache.extend(slot, piece.tokens)
         if piece.alone and piece.position == slot.exact:
-            slot.exact += len(piece.tokens) // CHUNK * CHUNK
+            slot.exact = self._cache.whole(slot.tokens, len(slot.tokens))
         if token is None:
             if not self._cache.trims and task.missing < 2 * CHUNK:
                 self._cache.checkpoint(slot)
@@ -212,10 +213,10 @@ class Scheduler:
         """Tokens of the task's beginning that it may have in common with a running one, in the same cells."""
         if task.seeded or not self._cache.trims:
             return 0
-        return self._cache.reusable(task.tokens, other.tokens[: other.lasting], 0, task.reuse)
+        return self._cache.reusable(task, other.tokens[: other.lasting], 0)
 
     def _place(self, task: Task, running: list[Task]) -> None:
-        slot = self._cache.claim(task.tokens, task.reuse)
+        slot = self._cache.claim(task)
         if task.seeded and not running:
             self._cache.empty_all_but(slot)
         shared = [(self._shared(task, one), one) for one in running]
@@ -236,7 +237,7 @@ class Scheduler:
         if source.slot is not None and not source.dropped and len(source.slot.tokens) < task.awaited_length:
             return True
         task.awaited, task.awaited_length = None, 0
-        self._cache.top_up(slot, task.tokens, task.reuse)
+        self._cache.top_up(slot, task)
         if not task.completion_tokens:
             task.cached = len(slot.tokens)
         return False
@@ -257,14 +258,16 @@ class Scheduler:
             self._cache.evict(slot)
             self.waiting.appendleft(task)
 
-    def _cut(self, missing: int, most: int) -> int:
-        """How many of a prompt's `missing` tokens to compute now: all, or whole CHUNKs that leave one CHUNK at least.
+    def _cut(self, task: Task, slot: Slot, most: int) -> int:
+        """How many tokens of a prompt to compute now: at most up to its cut.
 
         Where memory cannot be cut back, a prompt's end is a step of its own, so that the state before it can be saved.
         """
-        if missing <= most and (self._cache.trims or missing < 2 * CHUNK):
-            return missing
-        return min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
+        begin = len(slot.tokens)
+        missing = (task.cut if begin < task.cut else len(task.tokens)) - begin
+        if not self._cache.trims and missing >= 2 * CHUNK:
+            most = min(most, missing - CHUNK)
+        return stretch(missing, most)
 
     def _release(self, task: Task) -> None:
         task.awaited, task.awaited_length = None, 0

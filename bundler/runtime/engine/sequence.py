@@ -24,6 +24,21 @@ Reuse = Literal["any", "chunks", "exact"]
 each time; or whole CHUNKs that were computed alone, as they would be again, so that a seed repeats its answer."""
 
 
+def stretch(missing: int, most: int) -> int:
+    """How many of a prompt's `missing` tokens to compute now: all, or whole CHUNKs that leave one CHUNK at least."""
+    return missing if missing <= most else min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
+
+
+def boundary(length: int, end: int, cut: int) -> int:
+    """Of a prompt's first `length` tokens, how many may be taken so that the rest up to `end` is computed as always.
+
+    `cut`: where the prompt is cut in any case, 0: nowhere. CHUNKs behind it are counted from it.
+    """
+    if length >= cut > 0 and end > cut:
+        return cut + max(0, min(length, end - CHUNK) - cut) // CHUNK * CHUNK
+    return max(0, min(length, (cut or end) - CHUNK)) // CHUNK * CHUNK
+
+
 class Slot:
     """One sequence of the KV cache."""
 
@@ -34,7 +49,7 @@ class Slot:
         self.cells: list[int] = []
         """For each token the cell of its state, numbered as taken; slots with a common beginning may share them."""
         self.exact = 0
-        """Of the tokens, the first so many were computed in whole CHUNKs and apart from other sequences."""
+        """Of the tokens, the first so many were computed apart from other sequences, in whole CHUNKs or up to a cut."""
         self.shifted_at: int | None = None
         """From this token on the state was computed after tokens that are no longer before it; None: nowhere."""
         self.at_front = True
@@ -71,6 +86,8 @@ class Task:
         self.seeded = job.sampling.seed is not None
         """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
         self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
+        self.cut = 0
+        """Of the prompt, so many tokens are computed before the next is begun, as these may be there already."""
         self.cached = 0
         self.slot: Slot | None = None
         self.awaited: Task | None = None
