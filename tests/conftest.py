@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bundler.build import llamacpp, packs
 from bundler.build.assemble import build_bundle
@@ -18,6 +19,9 @@ from bundler.build.progress import Silent
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "examples" / "guide"
+
+settings.register_profile("bundle", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("bundle")
 
 
 @pytest.fixture(autouse=True)

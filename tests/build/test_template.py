@@ -301,7 +301,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=14).map("".join))
 def test_any_template_works_or_fails_at_its_place(one_header: Header, text: str) -> None:
     try:

@@ -60,7 +60,7 @@ TEMPLATES = ["Qwen-Qwen2.5-7B-Instruct", "Qwen3.5-4B", "google-gemma-4-31B-it", 
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(body=BODY)
 def test_any_body(name: str, body: Any) -> None:
     kind, text = ("go", GO) if name == "Go" else ("jinja", _text(name))

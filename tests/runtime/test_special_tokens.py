@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.formats.manifest import Manifest, Template
@@ -238,7 +238,6 @@ def pieces(known: Tokenizer, ids: list[int]) -> list[str]:
 PARTS = st.sampled_from(["<|im_start|>", "<|im_end|>", "<|im_", "start|>", "<", "|>", "</s>", "user", "\n", " ", "é🦙"])
 
 
-@settings(deadline=None)
 @given(parts=st.lists(st.tuples(PARTS, st.booleans()), max_size=12))
 def test_exactly_the_own_specials_are_read(parts: list[tuple[str, bool]], libs: Path) -> None:
     known = tokenizer("qwen2", libs)

@@ -67,7 +67,7 @@ def prompt_or_refusal(template: OllamaTemplate, talk: Conversation, foreign: boo
         return f"refused: {refusal.message[:300]}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(either(MESSAGES), max_size=4), st.lists(either(TOOLS), max_size=2), st.booleans())
 def test_a_prompt_or_an_error(messages: list[Any], tools: list[Any], continued: bool) -> None:
     talk = Conversation(messages=messages, tools=tools, continue_final=continued)
