@@ -43,14 +43,11 @@ class LlamaRunner:
 
     @cached_property
     def _candidates(self) -> Candidates:
-        """Made where a job first needs them: they take 24 bytes a token of the vocabulary."""
+        """Made where they are first needed: they take 24 bytes a token of the vocabulary."""
         return Candidates(self._model)
 
     def begin(self, task: Task) -> None:
-        job = task.job
-        plainly = job.constraint is None and job.likeliest is None
-        candidates = None if plainly else self._candidates
-        self._samplers[task] = Sampler(self._model, job, candidates, self._context_length)
+        self._samplers[task] = Sampler(self._model, task.job, lambda: self._candidates, self._context_length)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome] | None:
         batch = self._batch

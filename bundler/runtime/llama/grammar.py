@@ -55,8 +55,10 @@ class GrammarMatcher:
     """See `engine.interface.Matcher`."""
 
     def __init__(self, model: Model, text: str, beginnings: Beginnings) -> None:
-        """Raises:
-        BundleError: `text` is no GBNF with a rule `root`.
+        """`beginnings`: those of the model's vocabulary.
+
+        Raises:
+            BundleError: `text` is no GBNF with a rule `root`.
         """
         self._binding = binding = model.library.binding
         self._beginnings = beginnings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bundler.runtime.engine.interface import Chance, Drawn, Job, Matcher
 from bundler.runtime.llama import chain
 from bundler.runtime.llama.candidates import Candidates
@@ -16,8 +18,9 @@ class Sampler:
     where it is not, it is drawn again among the allowed ones.
     """
 
-    def __init__(self, model: Model, job: Job, candidates: Candidates | None, context_length: int) -> None:
-        """`candidates`, which the samplers of one thread share, are needed for a constraint and for probabilities."""
+    def __init__(self, model: Model, job: Job, candidates: Callable[[], Candidates], context_length: int) -> None:
+        """`candidates`, which the samplers of one thread share, are asked for where a token is drawn again, and for
+        probabilities."""
         self._binding = binding = model.library.binding
         self._candidates = candidates
         self._job = job
@@ -31,30 +34,37 @@ class Sampler:
         Raises:
             BundleError: the constraint cannot be followed further.
         """
-        binding, matcher = self._binding, self._matcher
-        # what is drawn is remembered at once, and cannot be forgotten should it not be allowed
-        before = binding.llama_sampler_clone(self._chain) if matcher is not None and self._remembers else None
-        token = int(self._sample(self._chain, context.pointer, index))
-        if matcher is not None:
-            if not matcher.allows(token):
-                if before is not None:
-                    binding.llama_sampler_free(self._chain)
-                    self._chain, before = before, None
-                token = self._draw_allowed(context.row(index), matcher)
-            matcher.accept(token)
-        if before is not None:
-            binding.llama_sampler_free(before)
-        if self._job.likeliest is not None and self._job.on_drawn is not None and self._candidates is not None:
-            self._candidates.fill(context.row(index))
-            own, likeliest = self._candidates.probabilities(token, self._job.likeliest)
+        if self._matcher is None:
+            token = int(self._sample(self._chain, context.pointer, index))
+        else:
+            token = self._sample_allowed(context, index, self._matcher)
+        if self._job.likeliest is not None and self._job.on_drawn is not None:
+            candidates = self._candidates()
+            candidates.fill(context.row(index))
+            own, likeliest = candidates.probabilities(token, self._job.likeliest)
             self._job.on_drawn(Drawn(token, own, [Chance(*each) for each in likeliest]))
         return token
 
-    def _draw_allowed(self, row: int, matcher: Matcher) -> int:
-        assert self._candidates is not None
-        self._candidates.fill(row, matcher.allowed())
-        token = self._candidates.draw(self._chain)
-        self._binding.llama_sampler_accept(self._chain, token)
+    def _sample_allowed(self, context: Context, index: int, matcher: Matcher) -> int:
+        binding = self._binding
+        # what is drawn is remembered at once, and cannot be forgotten should it not be allowed
+        spare = binding.llama_sampler_clone(self._chain) if self._remembers else None
+        try:
+            token = int(self._sample(self._chain, context.pointer, index))
+            if not matcher.allows(token):
+                candidates, row = self._candidates(), context.row(index)
+                if spare is not None:
+                    self._chain, spare = spare, self._chain
+                    # its next random number is the one that drew the forbidden token, so it has to be spent as well
+                    candidates.fill(row)
+                    candidates.draw(self._chain)
+                candidates.fill(row, matcher.allowed())
+                token = candidates.draw(self._chain)
+                binding.llama_sampler_accept(self._chain, token)
+            matcher.accept(token)
+        finally:
+            if spare is not None:
+                binding.llama_sampler_free(spare)
         return token
 
     def close(self) -> None:
