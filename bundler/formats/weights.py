@@ -33,6 +33,13 @@ _SAMPLING: Final = {
 _SAMPLING_COUNTS: Final = frozenset(("top_k", "penalty_last_n", "mirostat"))
 _MIROSTAT: Final = (0, 1, 2)
 
+_PARTLY: Final = ("ssm.conv_kernel", "wkv.head_size", "shortconv.l_cache", "attention.sliding_window")
+"""Keys of layers that do not attend to all tokens."""
+_PARTLY_ALWAYS: Final = frozenset(("llama4", "minimax-01", "deepseek4"))
+"""Architectures with such layers whatever their keys, by llama.cpp's src/models."""
+_WINDOW_UNUSED: Final = frozenset(("phi3",))
+"""Architectures whose window llama.cpp does not use."""
+
 _BOS_BY_PRETOKENIZER: Final = frozenset((
     "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken",
     "chameleon",
@@ -61,6 +68,20 @@ def embeds(header: Header) -> bool:
     pooling = header.integer(f"{architecture_name}.pooling_type")
     causal = header.boolean(f"{architecture_name}.attention.causal")
     return bool(pooling) or causal is False or "bert" in architecture_name or architecture_name == "t5encoder"
+
+
+def encodes(header: Header) -> bool:
+    """Whether an encoder reads the prompt, and a decoder writes the answer."""
+    return architecture(header) == "t5"
+
+
+def attends_to_all(header: Header) -> bool:
+    """Whether every layer looks at all earlier tokens: none is recurrent, a convolution or windowed."""
+    architecture_name = architecture(header)
+    if architecture_name in _WINDOW_UNUSED:
+        return True
+    partly = any(header.integer(f"{architecture_name}.{key}") for key in _PARTLY)
+    return not partly and architecture_name not in _PARTLY_ALWAYS
 
 
 def name(header: Header) -> str:

@@ -155,7 +155,10 @@ def _warm(bundle: BundleFile, target: str, options: LoadOptions) -> dict[str, An
 def _context(
     place: WeightsRange, model: Model, options: LoadOptions, tuning: Tuning, free: machine.Memory, *, taken: int
 ) -> dict[str, Any]:
-    """What a start would plan with the memory that is free now, of which the weights take `taken` bytes."""
+    """What a start would plan with the memory that is free now, of which the weights take `taken` bytes.
+
+    `saved_reason` is empty where the model keeps no conversations.
+    """
     header = gguf.read_header(FileSource(place.descriptor), model.member or model.sidecar, place.offset, place.size)
 
     def metadata(key: str) -> str | None:
@@ -181,7 +184,10 @@ def _context(
         free=free.available,
         weights=place.size,
     )
-    saved, saved_reason = memory.saved_limit(free.available, planned.context_size, options.saved)
+    saved, saved_reason = 0, ""
+    if model.role != "embedding" and not weights.encodes(header):
+        context_size = planned.context_size if weights.attends_to_all(header) else None
+        saved, saved_reason = memory.saved_limit(free.available, context_size, options.saved)
     left = msgspec.structs.replace(free, available=max(0, free.available - taken))
     try:
         memory.require(planned.cells, cell, left)
@@ -223,7 +229,7 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("weights", f"{load['mode']}: {load['reason']}"),
         ("context", f"{context['tokens']:,} tokens, {size(context['bytes'])} in all ({context['reason']})"),
         *([("", context["problem"])] if context["problem"] else []),
-        ("", f"up to {size(context['saved_bytes'])} of memory for conversations beside it ({context['saved_reason']})"),
+        *([("", _saved_row(context))] if context["saved_reason"] else []),
         ("kv cache", f"keys {types['key']}, values {types['value']} ({types['reason']})"),
         ("flash att.", f"{flash['mode']} ({flash['reason']})"),
         *([("warm", _warm_row(facts["warm"]))] if facts["warm"] else []),
@@ -237,6 +243,10 @@ def _page(bundle: BundleFile, facts: Mapping[str, Any]) -> str:
         ("address", facts["address"]["url"] + (" (running)" if facts["address"]["running"] else "")),
     ]
     return "\n".join([facts["name"], *(f"  {label:<11}{text}" for label, text in rows)])
+
+
+def _saved_row(context: Mapping[str, Any]) -> str:
+    return f"up to {size(context['saved_bytes'])} of memory for conversations beside it ({context['saved_reason']})"
 
 
 def _life_rows(life: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -108,7 +108,8 @@ def load(
         else:
             memory.require(plan.cells, cell, _free(options))
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
-            saved, _ = memory.saved_limit(free.available, plan.context_size, options.saved)
+            context_size = plan.context_size if model.attends_to_all else None
+            saved, _ = memory.saved_limit(free.available, context_size, options.saved)
             engine, warm_tokens = _engine(model, context, plan, embedder, saved, options.warmth)
             engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:

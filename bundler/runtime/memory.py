@@ -22,8 +22,10 @@ _RESERVED = 256 << 20
 """Left for compute buffers and the rest of the program."""
 _LEAST_SAVED, _MOST_SAVED = 64 << 20, 2 << 30
 _SAVED_CONTEXTS = 4
-"""Conversations that had to leave the KV cache may take as much memory as so many full contexts: what is kept for
-longer nobody comes back to, and it would go on growing for hours."""
+"""Conversations that had to leave the KV cache may take as much memory as so many full contexts, lest it grow for
+hours: a state takes as much as its cells did. Not so with recurrent layers, which take the same for any number of
+tokens (256 MiB in a Mamba of 7 billion weights) and no cells; there and with windowed layers, where several states of
+each conversation are kept, memory alone sets the limit."""
 _SAVED_SHARE = 8
 """But never more than one part of so many of the free memory."""
 
@@ -139,14 +141,15 @@ def require(tokens: int, cell: int, free: Memory, *, adjustable: bool = True) ->
     )
 
 
-def saved_limit(free: int, context: int, asked: int | None) -> tuple[int, str]:
+def saved_limit(free: int, context: int | None, asked: int | None) -> tuple[int, str]:
     """Bytes that conversations outside of the KV cache may take, and why; `asked` is taken as asked.
 
-    `free`: bytes before the weights are loaded; `context`: those of the KV cache of one full context.
+    `free`: bytes before the weights are loaded; `context`: those of the KV cache of one full context; None
+    where some layers do not attend to all tokens, so that the size of a state does not follow from it.
     """
     if asked is not None:
         return asked, "as asked"
-    wanted = max(_SAVED_CONTEXTS * context, _LEAST_SAVED)
+    wanted = _MOST_SAVED if context is None else max(_SAVED_CONTEXTS * context, _LEAST_SAVED)
     most = min(_MOST_SAVED, free // _SAVED_SHARE)
     return min(wanted, most), "as far as memory goes" if most < wanted else "the default"
 

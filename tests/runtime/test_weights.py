@@ -8,9 +8,12 @@ from typing import Literal
 import pytest
 
 from bundler.errors import BundleError
+from bundler.formats.weights import attends_to_all
 from bundler.runtime import memory, tuning, weights
 from bundler.runtime.engine.interface import CacheType, WeightsRange
 from bundler.runtime.machine import Memory
+from tests import kinds
+from tests.formats import ggufs
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -148,12 +151,31 @@ def test_a_small_model_gets_room_for_several_whole_contexts() -> None:
         (32 * GIB, GIB, None, (2 * GIB, "as far as memory goes")),
         (GIB, 128 * MIB, None, (128 * MIB, "as far as memory goes")),
         (GIB, 128 * MIB, 0, (0, "as asked")),
+        (32 * GIB, None, None, (2 * GIB, "the default")),
+        (4 * GIB, None, None, (512 * MIB, "as far as memory goes")),
+        (GIB, None, 16 * MIB, (16 * MIB, "as asked")),
     ],
 )
 def test_conversations_outside_of_the_cache_take_no_more_than_some_full_contexts(
-    free: int, context: int, asked: int | None, expected: tuple[int, str]
+    free: int, context: int | None, asked: int | None, expected: tuple[int, str]
 ) -> None:
     assert memory.saved_limit(free, context, asked) == expected
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS.values(), ids=kinds.KINDS)
+def test_a_file_says_whether_its_model_attends_to_all_tokens(kind: kinds.Kind) -> None:
+    keys = {f"{kind.architecture}.{key}": value for key, value in kind.keys.items()}
+    header = ggufs.header(ggufs.build({"general.architecture": kind.architecture, **keys}))
+    assert attends_to_all(header) == kind.whole
+
+
+@pytest.mark.parametrize(
+    ("architecture", "window", "whole"),
+    [("phi3", 2047, True), ("gpt-oss", 0, True), ("gpt-oss", 128, False), ("llama4", 0, False)],
+)
+def test_a_window_counts_where_llama_cpp_uses_it(architecture: str, window: int, whole: bool) -> None:
+    fields = {"general.architecture": architecture, f"{architecture}.attention.sliding_window": window}
+    assert attends_to_all(ggufs.header(ggufs.build(fields))) == whole
 
 
 def test_a_short_trained_context_is_used_whole() -> None:
