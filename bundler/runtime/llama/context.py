@@ -247,17 +247,24 @@ class Context:
         size = int(binding.llama_state_seq_get_size(self.pointer, sequence))
         if not size:
             return None
-        state = mmap.mmap(-1, size, access=_PRIVATE)
+        try:
+            state = mmap.mmap(-1, size, access=_PRIVATE)
+        except OSError:  # no memory: so it is computed again
+            return None
         first = ctypes.c_uint8.from_buffer(state)
         written = int(binding.llama_state_seq_get_data(self.pointer, ctypes.byref(first), size, sequence))
         return state if written == size else None
 
     def restore(self, sequence: int, state: State) -> bool:
-        """Put a saved state into an empty sequence; false where that cannot be: no room, or a state of another kind."""
+        """Put a saved state into an empty sequence; false where that cannot be: no room, no memory for a copy, or a
+        state of another kind."""
         if sequence in self._copied:
             return False
         binding = self.model.library.binding
-        data = self._in_streams(bytearray(state) if isinstance(state, bytes) else state)
+        try:
+            data = self._in_streams(bytearray(state) if isinstance(state, bytes) else state)
+        except OSError:
+            return False
         first = ctypes.c_uint8.from_buffer(data)
         if binding.llama_state_seq_set_data(self.pointer, ctypes.byref(first), len(data), sequence) == len(data):
             return True
@@ -269,6 +276,9 @@ class Context:
 
         llama_kv_cache::state_write gives, after the state's own head, how many parts the cache has, and for each its
         cells in this sequence: none in all but one.
+
+        Raises:
+            OSError: there is no memory for it.
         """
         begin = _STREAMS_OFFSET + _STREAMS.size
         if self._least_copied == 1 or state[_STREAMS_OFFSET:begin] != _STREAMS.pack(1):
