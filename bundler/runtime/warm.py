@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Warm
+from bundler.formats.source import chunks
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.engine.cache import common_prefix
 from bundler.runtime.engine.interface import LoadOptions, Vocabulary, Warmth
@@ -86,44 +89,56 @@ def warmth(bundle: BundleFile, target: str, options: LoadOptions) -> Warmth | No
     warm = bundle.manifest.warm
     if warm is None or usable(bundle.manifest, target, options):
         return None
-    return Warmth(tokens=warm.tokens, exact=warm.exact, read=_Reading(bundle, warm).result)
+    if options.context_length and len(warm.tokens) >= options.context_length:
+        return None
+    read = partial(_state, bundle, warm)
+    # on Windows a read moves the position at which llama.cpp reads the weights, so there it waits for them
+    return Warmth(tokens=warm.tokens, exact=warm.exact, read=read if sys.platform == "win32" else _Reading(read).result)
 
 
 class _Reading:
     """A state that is looked through in a thread while the weights are loaded."""
 
-    def __init__(self, bundle: BundleFile, warm: Warm) -> None:
+    def __init__(self, read: Callable[[], memoryview]) -> None:
         self._outcome: Future[memoryview] = Future()
-        threading.Thread(target=self._run, args=(bundle, warm), name="warm", daemon=True).start()
+        threading.Thread(target=self._run, args=(read,), name="warm", daemon=True).start()
 
     def result(self) -> memoryview:
         """The state.
 
         Raises:
-            BundleError: it is damaged.
+            BundleError: it cannot be read, or is damaged.
         """
         return self._outcome.result()
 
-    def _run(self, bundle: BundleFile, warm: Warm) -> None:
+    def _run(self, read: Callable[[], memoryview]) -> None:
         try:
-            self._outcome.set_result(_state(bundle, warm))
+            self._outcome.set_result(read())
         except Exception as error:
             self._outcome.set_exception(error)
 
 
 def _state(bundle: BundleFile, warm: Warm) -> memoryview:
-    """Where the file holds the state: mapped, so that it is neither copied nor private memory."""
+    """Where the file holds the state: mapped, so that it is neither copied nor private memory.
+
+    It is read before, as a page that cannot be read would end the process.
+
+    Raises:
+        BundleError: it cannot be read, or is damaged.
+    """
     entry = bundle.archive.entries.get(warm.member) if bundle.archive else None
     if entry is not None and entry.size == warm.size > 0:
         begin = entry.offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         end = entry.offset + entry.size
+        digest = hashlib.sha256()
         try:
-            mapped = mmap.mmap(bundle.descriptor, end - begin, access=mmap.ACCESS_COPY, offset=begin)
+            for chunk in chunks(bundle.source, entry.offset, entry.size):
+                digest.update(chunk)
+            if digest.hexdigest() == warm.sha256:
+                mapped = mmap.mmap(bundle.descriptor, end - begin, access=mmap.ACCESS_COPY, offset=begin)
+                return memoryview(mapped)[entry.offset - begin :]
         except (OSError, ValueError) as cause:
             raise BundleError(f"failed to read the precomputed prompt: {cause}; it is computed again") from cause
-        state = memoryview(mapped)[entry.offset - begin :]
-        if hashlib.sha256(state).hexdigest() == warm.sha256:
-            return state
     raise BundleError(
         "failed to read the precomputed prompt: it is damaged, so the prompt is computed again",
         "get the bundle again from its source",

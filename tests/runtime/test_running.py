@@ -16,6 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bundler.runtime.bundlefile import open_own
+from bundler.runtime.info import info
+from bundler.runtime.settings import LifeSettings, LoadSettings
+from tests.formats import ggufs
 from tests.runtime.bundles import ALPHABET, run, start, write_alphabet
 
 
@@ -122,6 +126,17 @@ def test_info_tells_what_was_asked_for(bundle: Path, libs: Path) -> None:
         assert f"\n  {row}\n" in page
 
 
+@pytest.mark.parametrize(("architecture", "keeps"), [("llama", True), ("bert", False), ("t5", False)])
+def test_info_tells_of_memory_for_conversations_where_the_model_keeps_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], architecture: str, keeps: bool
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(ggufs.build({"general.architecture": architecture, f"{architecture}.block_count": 2}))
+    environment = {"BUNDLE_FILE": str(path)}
+    info(open_own(environment), LoadSettings(), LifeSettings(), environment, as_json=False)
+    assert (" of memory for conversations " in capsys.readouterr().out) == keeps
+
+
 def test_a_server_unloads_its_model_and_loads_it_again(bundle: Path, libs: Path) -> None:
     given = ["--port", "0", "--keep-alive", "0", "--batch-size", "64", "--cache-type-v", "bf16", "--load-mode", "read"]
     body = {"messages": [{"role": "user", "content": "Say it"}]}
@@ -169,7 +184,9 @@ def test_a_file_that_is_lost_under_the_program_is_one_clear_end(bundle: Path, li
             httpx.post(f"{url}/v1/completions", json={"prompt": "a"}, timeout=60)
         assert process.wait(30) == 1
         assert process.stderr
-        assert process.stderr.read().startswith("error: failed to read the weights: the file was changed or taken")
+        assert process.stderr.read().startswith(
+            "error: failed to read the model's file: it was changed, damaged or taken"
+        )
 
 
 def test_a_variable_sets_the_port(bundle: Path, libs: Path) -> None:

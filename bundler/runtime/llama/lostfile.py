@@ -1,4 +1,4 @@
-"""One clear end where the weights are lost under the program: their file overwritten in place, its medium pulled out.
+"""One clear end where a mapped file is lost under the program: overwritten in place, damaged, its medium pulled out.
 
 The kernel answers the next access to a mapped page with SIGBUS, in whatever thread computes. A handler of Python's own
 would wait for the interpreter, which the thread never comes back to; a callback of ctypes runs at once.
@@ -13,7 +13,7 @@ import sys
 import threading
 
 _MESSAGE = (
-    b"error: failed to read the weights: the file was changed or taken away while it was running\n"
+    b"error: failed to read the model's file: it was changed, damaged or taken away while it was in use\n"
     b"hint: connect its medium again or get the file again, and start it again\n"
 )
 _telling = threading.Lock()
