@@ -87,8 +87,8 @@ def sources() -> list[tuple[str, Path]]:
 
 
 def key() -> str:
-    """The content address of what is frozen: 64 hex digits over `sources()`, the lock of the packages and the spec."""
-    digest = hashlib.sha256(locks.path("freeze").read_bytes() + _SPEC.encode())
+    """The content address of what is frozen: 64 hex digits over `sources()`, the lock of the packages and this module."""
+    digest = hashlib.sha256(locks.path("freeze").read_bytes() + Path(__file__).read_bytes())
     for name, path in sources():
         content = path.read_bytes()
         digest.update(f"\n{name} {len(content)}\n".encode() + content)

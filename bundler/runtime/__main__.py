@@ -12,7 +12,7 @@ import sys
 def main() -> int:
     """Run what the command line asks for; returns the exit code."""
     if getattr(sys, "frozen", False):
-        _look_in_archive_first()
+        _look_in_archive_first(sys._MEIPASS)  # type: ignore[attr-defined]
     command, arguments = sys.argv[1:2], sys.argv[2:]
     if command == ["_probe"]:
         from bundler.runtime import probe
@@ -34,25 +34,25 @@ def main() -> int:
         from bundler.runtime import quantize
 
         return quantize.main(arguments)
-    _import_msgspec()
+    if getattr(sys, "frozen", False):
+        _import_msgspec()
     from bundler.runtime import cli
 
     return cli.main(sys.argv[1:])
 
 
-def _look_in_archive_first() -> None:
+def _look_in_archive_first(archive: str) -> None:
     """Find a module where nearly all are. PyInstaller would look into a ZIP file and a folder before, for each one."""
-    archive: str = sys._MEIPASS  # type: ignore[attr-defined]
-    sys.path.remove(archive)
-    sys.path.insert(0, archive)
+    sys.path[:] = [archive, *(place for place in sys.path if place != archive)]
 
 
 def _import_msgspec() -> None:
     """Without `typing_extensions` and `inspect` in its wake, a fifth of the start; `typing` has what it needs."""
     sys.modules["typing_extensions"] = None  # type: ignore[assignment]
-    import msgspec  # noqa: F401
-
-    del sys.modules["typing_extensions"]
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
 
 
 def leave(code: int) -> None:

@@ -19,6 +19,7 @@ from bundler.runtime.engine.cache import Cache, Saved
 from bundler.runtime.engine.encoder import EncoderDecoderEngine
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
+    BEGUN,
     Engine,
     Loaded,
     LoadFacts,
@@ -40,7 +41,6 @@ from bundler.runtime.tuning import Tuning, tune, value_bytes
 
 _IDLE_SEQUENCES = 28
 """Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
-_BEGUN = 0.001
 _PREFETCH_SHARE = 0.7
 """Of the progress, where the weights come from a disk."""
 
@@ -80,7 +80,7 @@ def load(
     _require_weights(source, mode, free, options)
     fetched = _fetch(source, free.available, progress)
     stages.end("prefetch")
-    before = _PREFETCH_SHARE if fetched else _BEGUN
+    before = _PREFETCH_SHARE if fetched else BEGUN
     progress(before, "loading the weights")
     model = Model(
         library,

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from bundler.runtime.services import Services
 
 
+_HEAD_START_SECONDS = 0.3
+"""For loading, at most: a slow medium must not keep the port closed."""
+
+
 def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str, str]) -> int:
     """Serve the bundle until SIGINT or SIGTERM; returns the exit code.
 
@@ -40,7 +44,7 @@ def serve(bundle: BundleFile, settings: ServeSettings, environment: Mapping[str,
         first = startup.outcome
         first.add_done_callback(lambda outcome: progress.clear())
         loader.begin(bundle.manifest.name, startup)
-        startup.under_way.wait()  # until then the two threads would only take turns at the interpreter
+        startup.under_way.wait(_HEAD_START_SECONDS)  # the two threads would only take turns at the interpreter
 
         from bundler.runtime import desktop
         from bundler.runtime.address import DEFAULT_HOST, Running, listen, with_key

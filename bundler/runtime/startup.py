@@ -15,10 +15,9 @@ import msgspec
 from bundler.errors import BundleError
 from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
-from bundler.runtime.engine.interface import Loaded, LoadOptions, Progress, Verdict
+from bundler.runtime.engine.interface import BEGUN, Loaded, LoadOptions, Progress, Verdict
 
 _TURN_SECONDS = 0.0005
-_BEGUN = 0.001
 
 
 class Startup:
@@ -124,10 +123,10 @@ class Startup:
             self.under_way.set()
 
     def _tell(self, fraction: float, stage: str) -> None:
-        self.fraction, self.stage = fraction, stage
+        self.fraction, self.stage = max(fraction, self.fraction), stage
         if fraction > 0:
             self.under_way.set()
-        self._listener(fraction, stage)
+        self._listener(self.fraction, stage)
 
 
 def choose_variant(environment: Mapping[str, str], testing: Callable[[], None] = lambda: None) -> Verdict:
@@ -161,7 +160,7 @@ def load_model(
     lostfile.watch()
     progress(0.0, "checking the weights")
     weights = bundle.weights()
-    verdict = choose_variant(environment, lambda: progress(_BEGUN, "choosing the CPU variant"))
+    verdict = choose_variant(environment, lambda: progress(BEGUN, "choosing the CPU variant"))
     options = msgspec.structs.replace(options, embeds=bundle.model.role == "embedding")
     options = msgspec.structs.replace(options, adapters=bundle.adapters(), beside=[each.facts for each in beside])
     if bundle.manifest.warm is not None:

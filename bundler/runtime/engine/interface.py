@@ -359,3 +359,6 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 Progress = Callable[[float, str], None]
 """Called from the loading thread with a fraction 0..1 and the stage in words."""
+
+BEGUN = 0.001
+"""The least fraction that says that loading reads, tests or computes, and no longer only prepares to."""
