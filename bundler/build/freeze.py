@@ -87,7 +87,7 @@ def sources() -> list[tuple[str, Path]]:
 
 
 def key() -> str:
-    """The content address of what is frozen: 64 hex digits over `sources()`, the lock of the packages and this module."""
+    """The content address of what is frozen: 64 hex digits over `sources()`, their packages and this module."""
     digest = hashlib.sha256(locks.path("freeze").read_bytes() + Path(__file__).read_bytes())
     for name, path in sources():
         content = path.read_bytes()
