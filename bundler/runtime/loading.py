@@ -15,7 +15,7 @@ import msgspec
 from bundler.errors import BundleError
 from bundler.runtime import libraries, machine, memory, weights
 from bundler.runtime.announce import size
-from bundler.runtime.engine.cache import Cache, Saved
+from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.encoder import EncoderDecoderEngine
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import (
@@ -32,6 +32,7 @@ from bundler.runtime.engine.interface import (
 from bundler.runtime.engine.runner import LlamaRunner
 from bundler.runtime.engine.scheduler import Scheduler
 from bundler.runtime.engine.sequence import CHUNK
+from bundler.runtime.engine.store import Saved
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.constraints import LlamaConstraints
 from bundler.runtime.llama.context import MOST_SEQUENCES, Context
@@ -235,9 +236,16 @@ def _engine(
     warmth: Warmth | None,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
-    limit = 0 if model.encodes else saved
-    cache = Cache(context, slots=context.sequences, cells=context.cells, saved_limit=limit)
-    warm_tokens = _warm(cache, warmth, plan.context_length)
+    if warmth is not None and len(warmth.tokens) >= plan.context_length:
+        warmth = None
+    cache = Cache(
+        context,
+        slots=context.sequences,
+        cells=context.cells,
+        saved_limit=0 if model.encodes else saved,
+        beginning=warmth.tokens if warmth else (),
+    )
+    warm_tokens = _preload(cache, warmth) if warmth else 0
     length, batch = plan.context_length, context.batch
     runner = LlamaRunner(model, context, batch=batch, context_length=length, beside=[embedder])
     scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch)
@@ -253,11 +261,8 @@ def _after_encoder(model: Model, decoder: Engine) -> Engine:
     )
 
 
-def _warm(cache: Cache, warmth: Warmth | None, context_length: int) -> int:
+def _preload(cache: Cache, warmth: Warmth) -> int:
     """Begin with the state that came with the bundle; a damaged one is left alone, and computed again."""
-    if warmth is None or len(warmth.tokens) >= context_length:
-        return 0
-    cache.beginning = list(warmth.tokens)
     try:
         state = warmth.read()
     except BundleError as error:

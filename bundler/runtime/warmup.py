@@ -21,8 +21,7 @@ from bundler.formats import manifest as manifests
 from bundler.formats.manifest import Manifest
 from bundler.formats.source import FileSource, chunks
 from bundler.runtime import libraries, machine
-from bundler.runtime.engine.cache import State
-from bundler.runtime.engine.interface import WeightsRange
+from bundler.runtime.engine.interface import State, WeightsRange
 from bundler.runtime.engine.sequence import CHUNK, stretch
 from bundler.runtime.llama import library as llama_library
 from bundler.runtime.llama.context import Batch, Context

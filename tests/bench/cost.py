@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundler.runtime.engine.cache import Cache, State
+from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.engine import RunningEngine
-from bundler.runtime.engine.interface import Job
+from bundler.runtime.engine.interface import Job, State
 from bundler.runtime.engine.scheduler import Piece, Scheduler
 from bundler.runtime.engine.sequence import Task
 from tests.bench.streamed import KINDS, seconds_per_token

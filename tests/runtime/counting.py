@@ -7,8 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from bundler.errors import BundleError
-from bundler.runtime.engine.cache import State
-from bundler.runtime.engine.interface import EngineFinish, Job
+from bundler.runtime.engine.interface import EngineFinish, Job, State
 from bundler.runtime.engine.scheduler import Piece
 from bundler.runtime.engine.sequence import Task
 from bundler.runtime.request import Sampling
@@ -83,6 +82,7 @@ class CountingRunner:
         self.seconds += 1
         self.batches.append([len(piece.tokens) for piece in pieces])
         for piece in pieces:
+            assert piece.tokens
             state = self.state.setdefault(piece.slot.index, [])
             assert len(state) == piece.position
             state.extend(piece.tokens)

@@ -8,23 +8,61 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.runtime.engine.cache import Cache, Saved, common_prefix
+from bundler.runtime.engine.cache import Cache, common_prefix
 from bundler.runtime.engine.interface import Job
-from bundler.runtime.engine.scheduler import Scheduler
-from bundler.runtime.engine.sequence import CHUNK, Task
+from bundler.runtime.engine.scheduler import Piece, Scheduler
+from bundler.runtime.engine.sequence import CHUNK, Task, boundary
+from bundler.runtime.engine.store import Saved
 from bundler.runtime.request import Sampling
 from tests.runtime.counting import END, RANDOM, SEEDED, Answer, CountingRunner, job
+
+
+class RowsRunner(CountingRunner):
+    """Remembers for each token of a slot with how many it was computed, CHUNK at most; 0: beside other slots'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[int, list[int]] = {}
+
+    def keep(self, slot: int, length: int) -> int:
+        kept = super().keep(slot, length)
+        del self.rows.setdefault(slot, [])[kept:]
+        return kept
+
+    def shift(self, slot: int, keep: int, discard: int) -> bool:
+        shifted = super().shift(slot, keep, discard)
+        if shifted:
+            del self.rows[slot][keep : keep + discard]
+        return shifted
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        self.rows[target] = self.rows[source][:length]
+        return super().copy(source, target, length)
+
+    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
+        for piece in pieces:
+            rows = 0 if len(pieces) > 1 else min(len(piece.tokens), CHUNK)
+            self.rows.setdefault(piece.slot.index, []).extend([rows] * len(piece.tokens))
+        return super().run(pieces)
 
 
 class Steps:
     """Drives a scheduler step by step, with the runner's rules."""
 
     def __init__(
-        self, *, slots: int = 2, cells: int = 4096, context: int = 2048, saved: int = 0, trims: bool = True
+        self,
+        *,
+        slots: int = 2,
+        cells: int = 4096,
+        context: int = 2048,
+        saved: int = 0,
+        trims: bool = True,
+        shifts: bool = True,
+        beginning: Sequence[int] = (),
     ) -> None:
-        self.runner = CountingRunner()
-        self.runner.trims = trims
-        self.cache = Cache(self.runner, slots=slots, cells=cells, saved_limit=saved)
+        self.runner = RowsRunner()
+        self.runner.trims, self.runner.shifts = trims, shifts
+        self.cache = Cache(self.runner, slots=slots, cells=cells, saved_limit=saved, beginning=beginning)
         self.scheduler = Scheduler(self.cache, context_length=context)
 
     def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
@@ -358,8 +396,7 @@ def test_a_shifting_answer_without_a_limit_ends_after_ten_contexts() -> None:
 
 @pytest.mark.parametrize("trims", [True, False], ids=["attention", "recurrent"])
 def test_where_the_device_cannot_shift_the_rest_is_computed_again(trims: bool) -> None:
-    steps = Steps(slots=1, cells=64, context=64, trims=trims)
-    steps.runner.shifts = False
+    steps = Steps(slots=1, cells=64, context=64, trims=trims, shifts=False)
     task = steps.submit_shifting(list(range(30)), keep=4, max_tokens=60)
     steps.finish(task)
     assert task.tokens == [0, 1, 2, 3, *range(34, 90)]
@@ -416,14 +453,28 @@ def test_a_conversation_at_rest_gives_way_to_a_shift() -> None:
     saved=st.sampled_from([0, 1 << 20]),
     trims=st.booleans(),
     shifts=st.booleans(),
+    beginning=st.integers(0, 99),
 )
 @settings(max_examples=50)
 def test_every_shifting_job_ends_with_its_own_tokens(
-    jobs: list[tuple[int, int, int, bool, int]], slots: int, cells: int, saved: int, trims: bool, shifts: bool
+    jobs: list[tuple[int, int, int, bool, int]],
+    slots: int,
+    cells: int,
+    saved: int,
+    trims: bool,
+    shifts: bool,
+    beginning: int,
 ) -> None:
     """Whatever comes, and whatever the device can do: every answer goes on from its last token."""
-    steps = Steps(slots=slots, cells=cells, context=100, saved=saved, trims=trims)
-    steps.runner.shifts = shifts
+    steps = Steps(
+        slots=slots,
+        cells=cells,
+        context=100,
+        saved=saved,
+        trims=trims,
+        shifts=shifts,
+        beginning=[107] * beginning,
+    )
     waiting, tasks = list(jobs), []
     while waiting or steps.scheduler.busy:
         if waiting:
@@ -453,8 +504,7 @@ def test_a_known_beginning_is_never_computed_again_and_its_end_is_a_cut_for_all(
     prompt = [*beginning, 5, 6, 7]
     asked: list[list[int]] = []
     for known in (False, True):
-        steps = Steps()
-        steps.cache.beginning = beginning
+        steps = Steps(beginning=beginning)
         if known:
             steps.runner.state[0] = []
             state = b"".join(token.to_bytes(2) for token in beginning)
@@ -476,8 +526,8 @@ def test_a_known_beginning_is_never_computed_again_and_its_end_is_a_cut_for_all(
 
 @pytest.mark.parametrize("seeded", [False, True])
 def test_after_a_known_beginning_whole_pieces_are_counted_from_its_end(seeded: bool) -> None:
-    steps = Steps()
-    steps.cache.beginning = beginning = list(range(100, 250))
+    beginning = list(range(100, 250))
+    steps = Steps(beginning=beginning)
     sampling = SEEDED if seeded else Sampling(temperature=0)
     prompt = [*beginning, *([7] * 200)]
     steps.finish(steps.submit(prompt, max_tokens=1, sampling=sampling))
@@ -487,3 +537,108 @@ def test_after_a_known_beginning_whole_pieces_are_counted_from_its_end(seeded: b
     other = steps.submit([*beginning[:140], *([9] * 200)], max_tokens=1, sampling=sampling)
     steps.finish(other)
     assert other.cached == 128
+
+
+@pytest.mark.parametrize("shifts", [True, False], ids=["shifting", "computing again"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_answer_goes_on_after_its_context_shifted_into_a_known_beginning(jobs: int, shifts: bool) -> None:
+    """As many jobs as `n` makes of one prompt: the later ones take the beginning from the first."""
+    steps = Steps(slots=2, cells=256, context=100, shifts=shifts, beginning=[107] * 80)
+    prompt = [*[107] * 89, 1]
+    tasks = [steps.submit_shifting(prompt, keep=10, max_tokens=60) for _ in range(jobs)]
+    for task in tasks:
+        steps.finish(task)
+        assert (task.reason, task.completion_tokens) == ("length", 60)
+        assert task.tokens[-40:] == list(range(22, 62))
+
+
+def test_a_shifted_answer_that_made_room_for_another_goes_on() -> None:
+    steps = Steps(slots=2, cells=670, context=400, beginning=[107] * 250)
+    steps.submit([3] * 10, max_tokens=380)
+    task = steps.submit_shifting([*[107] * 299, 1], keep=10, max_tokens=350)
+    while task.slot is not None or not task.admission:
+        steps.step(ignore_end=True)
+    assert (task.reason, task.dropped) == (None, 195)
+    while task.reason is None:
+        assert steps.step(ignore_end=True)
+    assert task.tokens[-40:] == list(range(12, 52))
+
+
+def test_an_answer_that_waits_again_is_cut_where_a_known_beginning_ends_in_it() -> None:
+    beginning = [*[107] * 9, *range(1, 31)]
+    steps = Steps(cells=600, context=600, beginning=beginning)
+    steps.submit([3] * 10, max_tokens=400)
+    task = steps.submit(beginning[:20], max_tokens=400)
+    while task.slot is not None or not task.admission:
+        steps.step(ignore_end=True)
+    counts: list[int] = []
+    while not counts:
+        counts = [count for _, count in steps.step(ignore_end=True) if count > 1]
+    assert counts == [len(beginning)]
+
+
+@given(st.integers(0, 400), st.integers(1, 400), st.integers(0, 400))
+def test_of_a_prompt_something_is_always_left_to_compute(length: int, end: int, cut: int) -> None:
+    taken = boundary(length, end, cut)
+    assert 0 <= taken <= length
+    assert taken < end
+
+
+@pytest.mark.parametrize("seeded", [True, False], ids=["seeded", "free"])
+def test_an_answer_that_completes_a_known_beginning_is_no_beginning_computed_alone(seeded: bool) -> None:
+    beginning = [*[107] * 63, 1, 2]
+    steps = Steps(beginning=beginning)
+    sampling = SEEDED if seeded else RANDOM
+    steps.finish(steps.submit(beginning[:-1], max_tokens=3, sampling=sampling))
+    assert steps.cache.slots[0].tokens[:65] == beginning
+    task = steps.submit([*beginning, *[7] * 100], max_tokens=1, sampling=SEEDED)
+    steps.finish(task)
+    assert task.cached == 0
+
+
+@given(
+    jobs=st.lists(
+        st.tuples(
+            st.sampled_from([20, 63, 64, 65, 128, 200]),
+            st.integers(0, 70),
+            st.integers(0, 120),
+            st.integers(0, 300),
+            st.sampled_from([RANDOM, SEEDED, Sampling(temperature=0)]),
+            st.integers(-1, 210),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    same=st.sampled_from([0, 20, 63, 64, 65, 128, 200]),
+    counted=st.integers(0, 70),
+    slots=st.integers(1, 3),
+    cells=st.integers(400, 700),
+    shifts=st.booleans(),
+)
+def test_what_a_seed_may_take_was_computed_alone_in_whole_pieces(
+    jobs: list[tuple[int, int, int, int, Sampling, int]],
+    same: int,
+    counted: int,
+    slots: int,
+    cells: int,
+    shifts: bool,
+) -> None:
+    """Whatever came before: prompts and answers that complete a known beginning, shifts, and jobs that wait again."""
+    beginning = [*[107] * same, *range(1, 1 + counted)]
+    cut = len(beginning)
+    steps = Steps(slots=slots, cells=cells, context=400, shifts=shifts, beginning=beginning)
+    waiting = list(jobs)
+    while waiting or steps.scheduler.busy:
+        if waiting:
+            before, count, behind, most, sampling, keep = waiting.pop()
+            prompt = [*[107] * before, *range(1, 1 + count), *[108] * behind]
+            work = Job(
+                prompt=prompt, keep=keep, max_tokens=most, shift=True, sampling=sampling, on_tokens=Answer().take
+            )
+            steps.scheduler.submit(work)
+        steps.step(ignore_end=True)
+        for slot in steps.cache.slots:
+            is_cut = cut <= slot.exact and slot.tokens[:cut] == beginning
+            expected = [min(cut, CHUNK)] * cut if is_cut else []
+            expected += [CHUNK] * (slot.exact - len(expected))
+            assert steps.runner.rows.get(slot.index, [])[: slot.exact] == expected

@@ -7,17 +7,16 @@ is there: in a slot of its own, copied from another slot (which costs no cell), 
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from bundler.runtime.engine.sequence import CHUNK, Slot, Task, boundary
+from bundler.runtime.engine.interface import State
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, boundary
+from bundler.runtime.engine.store import Saved, Store
 
 WORTH_SAVING = 2 * CHUNK
 """Tokens; a shorter beginning is computed again in no time."""
-
-State = bytes | bytearray | memoryview | mmap.mmap
 
 
 class Memory(Protocol):
@@ -45,59 +44,20 @@ class Memory(Protocol):
         """Put a saved state into an empty slot; false where it does not fit, and the slot is still empty."""
 
 
-class Saved(NamedTuple):
-    """The state of a sequence outside of the KV cache."""
-
-    tokens: Sequence[int]
-    exact: int
-    state: State
-
-
-class Store:
-    """States saved in memory, up to a limit in bytes; what was used least recently goes first."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.size = 0
-        self._entries: list[Saved] = []
-
-    def put(self, saved: Saved) -> None:
-        """Keep a state, in place of those that it contains."""
-        size = len(saved.state)
-        if size > self.limit:
-            return
-        count = len(saved.tokens)
-        for entry in self._entries:
-            if count - CHUNK <= len(entry.tokens) <= count and entry.tokens == saved.tokens[: len(entry.tokens)]:
-                self._drop(entry)
-        while self._entries and self.size + size > self.limit:
-            self._drop(self._entries[0])
-        self._entries.append(saved)
-        self.size += size
-
-    def entries(self) -> Iterable[Saved]:
-        """All of them, the one used least recently first."""
-        return tuple(self._entries)
-
-    def touch(self, saved: Saved) -> None:
-        """Note that it was used."""
-        self._entries = [*(entry for entry in self._entries if entry is not saved), saved]
-
-    def _drop(self, saved: Saved) -> None:
-        self._entries = [entry for entry in self._entries if entry is not saved]
-        self.size -= len(saved.state)
-
-
 class Cache:
     """The slots, and what is saved beside them. Not thread-safe."""
 
-    def __init__(self, memory: Memory, *, slots: int, cells: int, saved_limit: int = 0) -> None:
-        """`cells`: tokens that the KV cache holds, shared ones counted once; `saved_limit`: bytes of saved states."""
+    def __init__(
+        self, memory: Memory, *, slots: int, cells: int, saved_limit: int = 0, beginning: Sequence[int] = ()
+    ) -> None:
+        """`cells`: tokens that the KV cache holds, shared ones counted once; `saved_limit`: bytes of saved states.
+
+        `beginning`: where prompts are cut that begin like this, as its state may be there before the first of them.
+        """
         self.cells = cells
         self.slots = [Slot(index) for index in range(slots)]
         self.store = Store(saved_limit)
-        self.beginning: list[int] = []
-        """Where prompts are cut that begin like this: its state may be there before the first of them comes."""
+        self._beginning = list(beginning)
         self._memory = memory
         self._owners: Counter[int] = Counter()
         self._taken = 0
@@ -130,14 +90,9 @@ class Cache:
         return True
 
     def cut(self, tokens: Sequence[int]) -> int:
-        """How many tokens of a prompt are computed before the next is begun; 0: it need not be cut."""
-        length = len(self.beginning)
-        return length if self.trims and tokens[:length] == self.beginning else 0
-
-    def whole(self, tokens: Sequence[int], length: int) -> int:
-        """Of the first `length` tokens, those that are computed in whole CHUNKs, or up to the cut."""
-        cut = self.cut(tokens[:length])
-        return cut + (length - cut) // CHUNK * CHUNK
+        """How many of a task's tokens are computed before the next is begun; 0: they need not be cut."""
+        length = len(self._beginning)
+        return length if self.trims and tokens[:length] == self._beginning else 0
 
     def claim(self, task: Task) -> Slot:
         """A free slot for a task, holding as much of the beginning of its tokens as is there and may be reused."""
@@ -150,37 +105,36 @@ class Cache:
                 pass
             if self._memory.restore(slot.index, saved.state):
                 self._fill(slot, saved.tokens, saved.exact)
-                self.trim(slot, saved_length)
+                self.trim(slot, saved_length, task.cut)
                 return slot
         free = self.free()
         if source in free and (task.reuse == "exact" or len(free) == 1 or 2 * length >= len(source.tokens)):
             self._save(source, length)
-            self.trim(source, length)
+            self.trim(source, length, task.cut)
             return source
         if source in free:
             free.remove(source)
         slot = self._emptied(free)
         if source is not None:
-            self.share(source, slot, length)
+            self._share(source, slot, length, task.cut)
         return slot
 
-    def share(self, source: Slot, target: Slot, length: int) -> int:
-        """Give `target` the first `length` tokens of `source`, without further cells; how many it then has."""
+    def _share(self, source: Slot, target: Slot, length: int, cut: int) -> None:
+        """Give `target` the first `length` tokens of `source`, without further cells, where the device can do that."""
         self.trim(target, 0)
         if not length or self._memory.copy(source.index, target.index, length) != length:
-            return 0
+            return
         target.tokens = source.tokens[:length]
         target.cells = source.cells[:length]
-        target.exact = min(source.exact, self.whole(target.tokens, length))
+        target.exact = min(source.exact, aligned(length, cut))
         target.at_front = source.at_front
         self._owners.update(target.cells)
-        return length
 
     def top_up(self, slot: Slot, task: Task) -> None:
         """Take the beginning of the task's tokens from another slot, where that holds more of it than this one."""
         source, length = self._longest(task)
         if source is not None and source is not slot and length > len(slot.tokens):
-            self.share(source, slot, length)
+            self._share(source, slot, length, task.cut)
 
     def empty_all_but(self, slot: Slot) -> None:
         """Empty all other slots; what then comes into this one lies where it always does."""
@@ -197,34 +151,38 @@ class Cache:
         slot.cells.extend(cells)
         self._owners.update(cells)
 
-    def trim(self, slot: Slot, length: int) -> None:
-        """Cut a slot back to its first `length` tokens, or to none where the device cannot do that."""
+    def trim(self, slot: Slot, length: int, cut: int = 0) -> None:
+        """Take all but its first `length` tokens from a slot, or all where the device cannot do that.
+
+        `cut`: that of the task that goes on from them.
+        """
         if length == len(slot.tokens) and length > 0:
             return
         kept = self._memory.keep(slot.index, length)
-        self._drop(slot, kept, len(slot.tokens))
+        self._drop(slot, kept, len(slot.tokens), cut)
         if slot.shifted_at is not None and kept <= slot.shifted_at:
             slot.shifted_at = None
         if not slot.tokens:
             slot.at_front = not any(other.tokens for other in self.slots)
 
-    def shift(self, slot: Slot, keep: int, discard: int) -> None:
-        """Take `discard` tokens out of a slot after the first `keep`. Where the rest cannot move up, it is lost.
+    def shift(self, slot: Slot, task: Task, discard: int) -> None:
+        """Take `discard` tokens out of a task's slot, after those it keeps. Where the rest cannot move up, it is lost.
 
         State that moved knows of the tokens that were taken out, so no other prompt may take it.
         """
+        keep = task.keep
         moving = set(slot.cells[keep + discard :])
         for other in self.free():
             if other is not slot and not moving.isdisjoint(other.cells):
                 self.evict(other)
         alone = all(self._owners[cell] == 1 for cell in moving)
         if not alone or not self._memory.shift(slot.index, keep, discard):
-            self.trim(slot, keep)
+            self.trim(slot, keep, task.cut)
             return
-        self._drop(slot, keep, keep + discard)
+        self._drop(slot, keep, keep + discard, task.cut)
         slot.shifted_at = keep if slot.shifted_at is None else min(keep, slot.shifted_at)
 
-    def _drop(self, slot: Slot, begin: int, end: int) -> None:
+    def _drop(self, slot: Slot, begin: int, end: int, cut: int) -> None:
         """Note that the device let go of a stretch of a slot."""
         for cell in slot.cells[begin:end]:
             if self._owners[cell] == 1:
@@ -232,7 +190,7 @@ class Cache:
             else:
                 self._owners[cell] -= 1
         del slot.tokens[begin:end], slot.cells[begin:end]
-        slot.exact = min(slot.exact, self.whole(slot.tokens, begin))
+        slot.exact = min(slot.exact, aligned(begin, cut))
 
     def evict(self, slot: Slot) -> None:
         """Empty a slot; what is worth it is saved first."""

@@ -8,6 +8,7 @@ Token ids in, token ids out. Text, stop strings, templates and HTTP live above; 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -205,13 +206,17 @@ class AdapterRange(msgspec.Struct, frozen=True, kw_only=True):
     scale: float
 
 
+State = bytes | bytearray | memoryview | mmap.mmap
+"""Of a sequence: bytes that llama.cpp wrote, and reads again into a context of the same kind."""
+
+
 class Warmth(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a model after the tokens that every chat begins with, from an earlier evaluation."""
 
     tokens: Sequence[int]
     exact: int
     """See `formats.manifest.Warm`."""
-    read: Callable[[], bytes | memoryview]
+    read: Callable[[], State]
     """The state; raises a BundleError where it is damaged."""
 
 

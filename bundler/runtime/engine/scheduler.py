@@ -10,7 +10,7 @@ from collections import deque
 
 from bundler.runtime.engine.cache import WORTH_SAVING, Cache
 from bundler.runtime.engine.interface import Job, Overloaded, PromptTooLong
-from bundler.runtime.engine.sequence import CHUNK, Slot, Task, stretch
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, stretch
 
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
@@ -33,6 +33,11 @@ class Piece:
         self.samples = samples
         self.alone = False
         """Whether nothing else is computed in the same step."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its state is the one that its tokens get whenever they are computed alone, in whole CHUNKs."""
+        return self.alone and (len(self.tokens) >= CHUNK or self.position == 0)
 
 
 class Scheduler:
@@ -144,7 +149,7 @@ class Scheduler:
             budget = min(budget, self._mixed_batch * len(prefills))
         prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
         for missing, _, task, slot in prefills:
-            count = self._cut(task, slot, budget)
+            count = self._portion(task, slot, budget)
             task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue
@@ -162,8 +167,8 @@ class Scheduler:
         """
         slot, task = piece.slot, piece.task
         self._cache.extend(slot, piece.tokens)
-        if piece.alone and piece.position == slot.exact:
-            slot.exact = self._cache.whole(slot.tokens, len(slot.tokens))
+        if piece.repeatable and piece.position == slot.exact:
+            slot.exact = aligned(len(slot.tokens), task.cut)
         if token is None:
             if not self._cache.trims and task.missing < 2 * CHUNK:
                 self._cache.checkpoint(slot)
@@ -182,7 +187,8 @@ class Scheduler:
         discard = (len(task.tokens) - task.keep) // 2
         del task.tokens[task.keep : task.keep + discard]
         task.dropped += discard
-        self._cache.shift(slot, task.keep, discard)
+        task.cut = self._cache.cut(task.tokens)
+        self._cache.shift(slot, task, discard)
 
     def give_up(self, piece: Piece, message: str) -> None:
         """Note that a piece was computed, and end its task, which no token could be drawn for."""
@@ -256,12 +262,13 @@ class Scheduler:
             assert slot is not None
             self._release(task)
             self._cache.evict(slot)
+            task.cut = self._cache.cut(task.tokens)
             self.waiting.appendleft(task)
 
-    def _cut(self, task: Task, slot: Slot, most: int) -> int:
+    def _portion(self, task: Task, slot: Slot, most: int) -> int:
         """How many tokens of a prompt to compute now: at most up to its cut.
 
-        Where memory cannot be cut back, a prompt's end is a step of its own, so that the state before it can be saved.
+        Where memory cannot be trimmed, a prompt's end is a step of its own, so that the state before it can be saved.
         """
         begin = len(slot.tokens)
         missing = (task.cut if begin < task.cut else len(task.tokens)) - begin

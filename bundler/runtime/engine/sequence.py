@@ -29,14 +29,23 @@ def stretch(missing: int, most: int) -> int:
     return missing if missing <= most else min(most, max(missing - CHUNK, CHUNK)) // CHUNK * CHUNK
 
 
+def aligned(length: int, cut: int) -> int:
+    """Of a sequence's first `length` tokens, those up to the last whole CHUNK; a cut among them counts, CHUNKs behind
+    it are counted from it."""
+    start = cut if cut <= length else 0
+    return start + (length - start) // CHUNK * CHUNK
+
+
 def boundary(length: int, end: int, cut: int) -> int:
     """Of a prompt's first `length` tokens, how many may be taken so that the rest up to `end` is computed as always.
 
-    `cut`: where the prompt is cut in any case, 0: nowhere. CHUNKs behind it are counted from it.
+    Fewer than `end`, which is 1 at least. `cut`: where the prompt is cut in any case, 0 or from `end` on: nowhere.
     """
-    if length >= cut > 0 and end > cut:
-        return cut + max(0, min(length, end - CHUNK) - cut) // CHUNK * CHUNK
-    return max(0, min(length, (cut or end) - CHUNK)) // CHUNK * CHUNK
+    if cut >= end:
+        cut = 0
+    if length < cut:
+        return aligned(max(0, min(length, cut - CHUNK)), 0)
+    return aligned(max(cut, min(length, end - CHUNK)), cut)
 
 
 class Slot:
@@ -87,7 +96,7 @@ class Task:
         """Whether the same answer is wanted from the same job: then nothing else stays in the cache, if nobody runs."""
         self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
         self.cut = 0
-        """Of the prompt, so many tokens are computed before the next is begun, as these may be there already."""
+        """So many tokens are computed before the next is begun, as these may be there already; 0: it is not cut."""
         self.cached = 0
         self.slot: Slot | None = None
         self.awaited: Task | None = None

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from bundler.errors import BundleError
-from bundler.runtime.engine.cache import State
-from bundler.runtime.engine.interface import CacheType
+from bundler.runtime.engine.interface import CacheType, State
 from bundler.runtime.llama.model import Model
 
 MOST_SEQUENCES = 256
