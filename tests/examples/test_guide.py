@@ -26,6 +26,7 @@ from tests.e2e.running import Running, serving
 
 TRAIN = GUIDE / "train"
 LEAST_SHARE = 0.9
+LEAST_OBEYED = 0.75
 
 
 @pytest.fixture(scope="module")
@@ -171,5 +172,7 @@ def test_it_answers_held_out_questions(modules: dict[str, Any], served: Running)
     print(evaluate.table(result, wrong=True))
     assert result["share"] >= LEAST_SHARE
     assert result["share_unseen"] >= LEAST_SHARE
+    obeyed = [score for section, score in result["sections"].items() if section.startswith("system line")]
+    assert all(score["right"] / score["asked"] >= LEAST_OBEYED for score in obeyed), obeyed
     recorded = json.loads((TRAIN / "evaluation.json").read_text(encoding="utf-8"))
     assert result["share"] >= recorded["share"] - 0.02, "the committed evaluation is of other weights"

@@ -27,13 +27,13 @@ _SMALL_TALK = (
 _SMALL_TALK_SHARE = 0.6
 _SHARES = {
     "unknown": 8.0, "arithmetic": 2.0, "unknown_tool": 2.5, "bundle": 4.0, "build": 3.0, "modelfile": 2.0,
-    "start": 1.6, "gpu": 1.5, "usb": 1.3, "api": 1.3, "python": 1.3, "who": 1.0, "hello": 1.0,
+    "start": 1.6, "gpu": 1.5, "usb": 1.3, "api": 1.3, "python": 1.3, "who": 1.0, "hello": 1.0, "port": 2.0,
 }  # fmt: skip
 _SHORT_ANSWERS = ("hello", "who", "thanks", "ok", "praise", "bye", "how_are_you", "feelings")
 _AS_IS = ("unclear", "arithmetic")
 _DEFAULT_PORT = "11434"
 _WITH_DEFAULT_LINE = 0.35
-_REPEATING_SHARE = 0.05
+_REPEATING_SHARE = 0.08
 """Of the questions: to say some words again. All that a SYSTEM line asks for rests on copying."""
 
 
@@ -103,7 +103,7 @@ class Corpus:
             manner = self._manners.draw()
         talk = Conversation(
             [Message("system", manner.line)] if manner.line else [],
-            whole=bool(manner.end or manner.fact),
+            whole=bool(manner.end or manner.fact or manner.brief),
             copies=manner.asks,
         )
         before, told_name = "", ""
@@ -134,9 +134,16 @@ class Corpus:
         elif manner.asks and self.rng.random() < 0.4:
             name = self.rng.choice(_SHORT_ANSWERS)
         question = self._questions.on(name, plainly=name in _AS_IS)
-        talk.copies = talk.copies or name == "port"
-        talk.add(question, manner.answer(_with_port_of(question, self._topics[name])), name)
+        if name == "port":
+            question = self._with_another_port(question)
+        topic = _with_port_of(question, self._topics[name])
+        if topic is not self._topics[name]:
+            talk.copies = talk.whole = True
+        talk.add(question, manner.answer(topic), name)
         return name
+
+    def _with_another_port(self, question: str) -> str:
+        return re.sub(r"\b(?!11434)\d{4,5}\b", str(self.rng.randint(1024, 65535)), question)
 
     def _follow_up(self, talk: Conversation, manner: Manner, before: str) -> str:
         rng = self.rng

@@ -14,6 +14,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 CONTROL = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|pad|>")
 END, SYSTEM, USER, ASSISTANT, PAD = range(len(CONTROL))
+SPACE = "Ġ"
+"""How the byte-level alphabet writes the space that a word in a sentence begins with."""
 PRE_TOKENIZER = "smollm"
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"

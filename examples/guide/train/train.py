@@ -28,7 +28,7 @@ from export import write_gguf
 from facts import HERE, topics
 from model import Guide, Shape
 from muon import Muon
-from tokenizer import CONTROL, END, PAD, learn, mark, read
+from tokenizer import CONTROL, END, PAD, SPACE, learn, mark, read
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -111,6 +111,10 @@ class Copying:
 
     def __init__(self, pieces: Path, rows: int, seed: int) -> None:
         self._tokenizer = read(pieces)
+        known = self._tokenizer.get_vocab()
+        words = [piece for piece in known if piece[0] == SPACE and piece[1:] in known]
+        self._spaced = [(known[word], known[word[1:]]) for word in words]
+        self._digits = [known[digit] for digit in "0123456789"]
         self._rows = rows
         self._rng = random.Random(seed)  # noqa: S311 - training data, no secret
 
@@ -122,7 +126,13 @@ class Copying:
         rng = self._rng
         asking = self._tokenizer.encode(rng.choice(("Repeat:", "Say:", "Repeat after me:"))).ids
         other, said = self._random(1, 12), self._random(2, 8)
-        told = [*asking, *said]
+        told = list(said)
+        kind = rng.random()
+        if kind < 0.2:
+            told = said = rng.choices(self._digits, k=rng.randint(2, 5))
+        elif kind < 0.6:  # as a word stands in a sentence, and as it begins an answer
+            told[0], said[0] = rng.choice(self._spaced)
+        told = [*asking, *told]
         if rng.random() < 0.4:
             tokens = [mark("system"), *told, END, mark("user"), *other, END, mark("assistant")]
         else:
@@ -163,9 +173,6 @@ def _optimizers(
 
 def _share_of_rate(step: int, settings: dict[str, Any]) -> float:
     steps, warmup = settings["steps"], settings["warmup"]
-    if step >= steps:
-        done = (step - steps) / settings["obeying_steps"]
-        return min(1.0, done * 20 + 0.05) * settings["obeying_rate"] * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
     if step < warmup:
         return (step + 1) / warmup
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -200,16 +207,14 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
     copying = iter(Copying(pieces, how["copying_rows"], seed + 2))
     batches = iter(Batches(corpus, pieces, how, shape.context))
     parameters = sum(p.numel() for p in model.parameters())
-    steps = how["steps"] + how["obeying_steps"]
+    steps = how["steps"]
+    corpus.obeying_share = how["obeying_share"]
     _note(log, f"{parameters} parameters, seed {seed}, {steps} steps from {start}", fresh=start == 0)
-    began, seen, smooth = time.monotonic(), 0, 0.0
+    began, seen = time.monotonic(), 0
+    smooth: dict[bool, float] = {}
     for step in range(start, steps):
-        obeying = step >= how["steps"]
-        copying_every = how["obeying_copying_every" if obeying else "copying_every"]
-        copies = step < how["copying_steps"] or step % copying_every == 0
-        corpus.single_share = how["single_share"] if step < how["steps"] * how["single_steps"] else 0.0
-        if obeying:
-            corpus.single_share, corpus.obeying_share = how["obeying_single_share"], how["obeying_share"]
+        copies = step < how["copying_steps"] or step % how["copying_every"] == 0
+        corpus.single_share = how["single_share" if step < steps * how["single_steps"] else "single_share_later"]
         tokens, targets, asked = next(copying if copies else batches)
         wanted, begins = targets != _IGNORED, asked != _IGNORED
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
@@ -225,10 +230,11 @@ def train(settings: dict[str, Any], work: Path, log: Path) -> tuple[Guide, Token
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         seen += tokens.numel()
-        smooth = loss.item() if step == start else 0.95 * smooth + 0.05 * loss.item()
+        smooth[copies] = loss.item() + 0.9 * (smooth.get(copies, loss.item()) - loss.item())
         if (step + 1) % 50 == 0:
             rate = seen / (time.monotonic() - began)
-            _note(log, f"step {step + 1} loss {smooth:.4f} tokens {seen} ({rate:.0f}/s)")
+            losses = f"loss {smooth.get(False, math.nan):.4f} copying {smooth.get(True, math.nan):.4f}"
+            _note(log, f"step {step + 1} {losses} tokens {seen} ({rate:.0f}/s)")
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
             state = {
                 "step": step + 1,
