@@ -24,6 +24,10 @@ _UNSUSPECTED_BYTES = 64
 """Bytes per token of context that a prompt may have without anybody looking for the longest token."""
 
 
+_SHORT = 4096
+"""Characters, or token ids: of a shorter prompt the tokens are there sooner than a thread takes over."""
+
+
 class Prompter:
     """Prompts for the model of one bundle."""
 
@@ -39,6 +43,15 @@ class Prompter:
         """
         if self._manifest.template is not None:
             render.check(self._manifest.template)
+
+    def is_short(self, request: Request) -> bool:
+        """Whether the prompt is made so soon that no other thread need do it."""
+        if request.prompt is not None:
+            return len(request.prompt) + len(request.suffix) <= _SHORT
+        messages = request.messages or ()
+        if request.tools or request.documents or request.template_arguments or any(each.extra for each in messages):
+            return False
+        return self._own_length + sum(len(each.content) for each in messages) <= _SHORT
 
     def render(self, request: Request) -> Rendered:
         """The prompt of a chat, or of a completion, as text.
@@ -98,6 +111,11 @@ class Prompter:
     @cached_property
     def _specials(self) -> Specials:
         return Specials(self._manifest.specials)
+
+    @cached_property
+    def _own_length(self) -> int:
+        """Characters of the Modelfile's SYSTEM and MESSAGEs."""
+        return len(self._manifest.system or "") + sum(len(message.content) for message in self._manifest.messages)
 
     def _gap(self, prompt: str, suffix: str) -> Rendered:
         if self._manifest.template is None:

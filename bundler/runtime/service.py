@@ -180,7 +180,10 @@ class Service:
             PromptTooLong, BundleError: see `Prompter.tokens`; or the form of the answer cannot be followed.
         """
         context_length, in_thread = loaded.engine.context_length, self.residence.in_thread
-        tokens = await in_thread(self._prompter.tokens, request, loaded.vocabulary, context_length)
+        if self._prompter.is_short(request):
+            tokens = self._prompter.tokens(request, loaded.vocabulary, context_length)
+        else:
+            tokens = await in_thread(self._prompter.tokens, request, loaded.vocabulary, context_length)
         constraint = await in_thread(_constraint, loaded, request.form) if request.form else None
         return Job(
             prompt=tokens,

@@ -18,7 +18,7 @@ from bundler.runtime.announce import size
 from bundler.runtime.engine.interface import WeightsRange
 from bundler.runtime.memory import LEAST_BESIDE
 
-_FOREIGN_SHARE = 0.1
+_FOREIGN_SHARE = 0.25
 _FOREIGN_BYTES = 64 << 20
 _SAMPLES = 64
 _CHUNK = 4 << 20
@@ -34,7 +34,7 @@ class LoadMode(msgspec.Struct, frozen=True):
 def load_mode(
     weights: WeightsRange, file_size: int, *, free: int | None = None, asked: Literal["mmap", "read"] | None = None
 ) -> LoadMode:
-    """As asked; else map when at most a tenth of the model's size, or 64 MiB, lies in the file beside it.
+    """As asked; else map when at most a quarter of the model's size, or 64 MiB, lies in the file beside it.
 
     Weights that do not fit into `free` bytes are mapped and left as they are, unless reading was asked for: the system
     takes such pages away and brings them back, where it would end a program that took as much memory of its own.
