@@ -42,6 +42,9 @@ from bundler.runtime.tuning import Tuning, tune, value_bytes
 
 _IDLE_SEQUENCES = 28
 """Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
+_STALLED_WORK = 2 * 10**12
+"""Weights times prompt tokens that sequences wait for, where several prompts have come: 1,600 tokens of a 1B model."""
+_MOST_STALLED = 8192
 _PREFETCH_SHARE = 0.7
 """Of the progress, where the weights come from a disk."""
 
@@ -248,7 +251,8 @@ def _engine(
     warm_tokens = _preload(cache, warmth) if warmth else 0
     length, batch = plan.context_length, context.batch
     runner = LlamaRunner(model, context, batch=batch, context_length=length, beside=[embedder])
-    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch)
+    stalled = min(max(_STALLED_WORK // max(1, model.parameters), batch), _MOST_STALLED)
+    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch, most_stalled=stalled)
     return RunningEngine(runner, scheduler), warm_tokens
 
 

@@ -15,9 +15,6 @@ from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, stretch
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
 
-MOST_STALLED = 1024
-"""Prompt tokens, of several prompts, that are computed while sequences wait for their next token."""
-
 PATIENCE = 4
 """Steps that a prompt waits while shorter ones take all there is room for."""
 
@@ -51,12 +48,14 @@ class Scheduler:
         parallel: int | None = None,
         batch: int = 512,
         mixed_batch: int = 128,
+        most_stalled: int = 1536,
         queue: int = 64,
     ) -> None:
         """`cache` holds at least `context_length` cells; `parallel`: most running tasks, None: one for each slot.
 
         `batch`: most tokens of a step; `mixed_batch`: for each prompt, most prompt tokens of a step in which other
-        sequences wait for their next token; `queue`: most waiting jobs.
+        sequences wait for their next token; `most_stalled`: of several prompts, most tokens that are computed one step
+        after another while these wait; `queue`: most waiting jobs.
         """
         self.context_length = context_length
         self.parallel = parallel or len(cache.slots)
@@ -64,6 +63,7 @@ class Scheduler:
         self._cache = cache
         self._batch = batch
         self._mixed_batch = mixed_batch
+        self._most_stalled = most_stalled
         self._queue = queue
         self._admissions = 0
         self._stalled = 0
@@ -139,7 +139,7 @@ class Scheduler:
                 pieces.append(Piece(task, slot, task.tokens[-1:], len(slot.tokens), True))
             else:
                 prefills.append((task.missing, slot.index, task, slot))
-        if pieces and len(prefills) > 1 and self._stalled + self._batch <= MOST_STALLED:
+        if pieces and len(prefills) > 1 and self._stalled + self._batch <= self._most_stalled:
             self._stalled += self._batch
             pieces = []
         else:
