@@ -21,6 +21,8 @@ from tests.runtime.fake_engine import BOS, ByteVocabulary, ScriptedEngine, Scrip
 from tests.runtime.serving import TEMPLATE, manifest
 
 HI = Request(messages=[ChatMessage("user", "Hi")])
+LONG = Request(messages=[ChatMessage("user", "Hi " * 2000)])
+"""Its prompt is made in a thread."""
 
 
 def answer(service: Service, request: Request) -> list[Event]:
@@ -265,7 +267,7 @@ def test_the_model_is_not_freed_while_a_prompt_is_made() -> None:
     service = Service(manifest(), Startup.done(loaded(engine, vocabulary)))
 
     async def stop_while_tokenizing() -> list[Event]:
-        answering = asyncio.ensure_future(_collect(service))
+        answering = asyncio.ensure_future(_collect(service, LONG))
         await asyncio.to_thread(vocabulary.entered.wait, 30)
         closing = asyncio.ensure_future(service.close())
         await asyncio.sleep(0)
@@ -286,7 +288,7 @@ def test_a_prompt_that_nobody_waits_for_is_made_before_the_model_is_freed() -> N
     service = Service(manifest(), Startup.done(loaded(engine, vocabulary)))
 
     async def leave_while_tokenizing() -> None:
-        answering = asyncio.ensure_future(_collect(service))
+        answering = asyncio.ensure_future(_collect(service, LONG))
         await asyncio.to_thread(vocabulary.entered.wait, 30)
         answering.cancel()
         await asyncio.wait([answering])
@@ -392,5 +394,5 @@ class GoneVocabulary(ByteVocabulary):
         return super().piece(token, special=special)
 
 
-async def _collect(service: Service) -> list[Event]:
-    return [event async for event in service.answer(HI)]
+async def _collect(service: Service, request: Request = HI) -> list[Event]:
+    return [event async for event in service.answer(request)]
