@@ -1,4 +1,4 @@
-"""Where `stub/`, `templates/` and `requirements/` lie: in a checkout, an installed wheel or the frozen app."""
+"""Where `stub/`, `native/`, `templates/`, `requirements/` lie: in a checkout, an installed wheel or the frozen app."""
 
 from __future__ import annotations
 

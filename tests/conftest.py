@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bundler.build import llamacpp, packs
+from bundler.build import libraries, packs
 from bundler.build.assemble import build_bundle
 from bundler.build.packs import Pack
 from bundler.build.progress import Silent
@@ -40,8 +40,8 @@ def pack() -> Pack:
 
 @pytest.fixture(scope="session")
 def libs() -> Path:
-    """The folder of llama.cpp's libraries, for the runtime run from the checkout."""
-    return llamacpp.build(Silent()).folder
+    """The folder of the runtime's libraries, for the runtime run from the checkout."""
+    return libraries.build(Silent())
 
 
 @pytest.fixture(scope="session")

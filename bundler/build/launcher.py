@@ -7,31 +7,21 @@ Knows nothing of bundles or packs.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
 from bundler import data
-from bundler.build import cache, locks, sdists, toolchain
+from bundler.build import cache, locks, sdists, zig
 from bundler.build.progress import Progress, Silent
 from bundler.errors import BundleError
 
-_TARGET_OPTIONS = {
-    "linux-x86_64": ("-target", "x86_64-linux-musl", "-static"),
-    "linux-aarch64": ("-target", "aarch64-linux-musl", "-static"),
-    "windows-x86_64": ("-target", "x86_64-windows-gnu"),
-    "macos-arm64": ("-target", "aarch64-macos.11.0"),
-    "macos-x86_64": ("-target", "x86_64-macos.11.0"),
-}
 _OPTIONS = (
     *("-std=gnu11", "-O2", "-s", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
     *("-Wall", "-Wextra", "-Wconversion", "-Wno-sign-conversion", "-Werror"),
     *("-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64"),
 )
-_TOOLS, _ZSTD = "launcher", "zstandard"
+_ZSTD = "zstandard"
 
 _DECODER_LACKS = (
     ("/**** start inlining compress/fse_compress.c ****/", "/**** start inlining decompress/huf_decompress.c ****/"),
@@ -57,10 +47,14 @@ def build_launcher(target: str, cache_root: Path, progress: Progress | None = No
 
 def key(target: str) -> str:
     """The content address: 64 hexadecimal digits over everything that decides the launcher's bytes."""
-    parts = [target, *_TARGET_OPTIONS[target], *_OPTIONS, *map(repr, _DECODER_LACKS)]
-    parts += [repr(pin) for name in (_TOOLS, _ZSTD) for pin in locks.read(locks.path(name))]
+    parts = [target, *zig.identity(target), *_options(target), *map(repr, _DECODER_LACKS)]
+    parts += [repr(pin) for pin in locks.read(locks.path(_ZSTD))]
     parts += [f"{path.name} {path.read_text(encoding='utf-8')}" for path in _sources("*.[ch]")]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _options(target: str) -> list[str]:
+    return [*(["-static"] if target.startswith("linux-") else []), *_OPTIONS]
 
 
 def _sources(pattern: str) -> list[Path]:
@@ -68,35 +62,14 @@ def _sources(pattern: str) -> list[Path]:
 
 
 def _compile(target: str, program: Path, progress: Progress) -> None:
-    archive = sdists.archive(_ZSTD, _TOOLS, progress)
-    python = toolchain.program(toolchain.environment(locks.path(_TOOLS)), "python")
-    work_root = cache.folder("work")
-    with (
-        progress.stage(f"Compiling the launcher for {target}"),
-        tempfile.TemporaryDirectory(prefix="launcher-", dir=work_root) as work,
-    ):
-        _lay_out(Path(work), archive, target)
-        # Relative names only: no path of this machine can get into the program.
+    archive = sdists.archive(_ZSTD, zig.LOCK, progress)
+    with zig.compiling("the launcher", target, progress) as work:
+        _lay_out(work, archive, target)
         inputs = ("-isystem", "zstd", "-I.", "all.c", "zstd/decoder.c")
-        result = subprocess.run(
-            [
-                *(str(python), "-m", "ziglang", "cc", *_TARGET_OPTIONS[target], *_OPTIONS, f'-DTARGET="{target}"'),
-                *(*inputs, "-o", program.name),
-            ],
-            cwd=work,
-            env={**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache.folder("zig")), "ZIG_LOCAL_CACHE_DIR": "zig"},
-            capture_output=True,
-            text=True,
-        )
-        if result.returncode != 0:
-            lines = result.stderr.splitlines() or ["the compiler gives no reason"]
-            cause = next((line for line in lines if "error" in line), lines[-1])
-            raise BundleError(
-                f"failed to compile the launcher for {target}: {cause}",
-                "the launcher's source and this version of bundle belong together; install bundle again",
-            )
+        arguments = [*_options(target), f'-DTARGET="{target}"', *inputs, "-o", program.name]
+        zig.compile_c("the launcher", target, work, arguments)
         with cache.replacing(program.parent) as finished:
-            shutil.move(Path(work) / program.name, finished / program.name)
+            shutil.move(work / program.name, finished / program.name)
 
 
 def _lay_out(work: Path, archive: Path, target: str) -> None:
@@ -138,4 +111,4 @@ def zstd_license() -> str:
     Raises:
         BundleError: the source of zstd cannot be had.
     """
-    return _member(sdists.archive(_ZSTD, _TOOLS, Silent()), "zstd/LICENSE").decode()
+    return _member(sdists.archive(_ZSTD, zig.LOCK, Silent()), "zstd/LICENSE").decode()

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.build import cache, compiler, locks, sdists, toolchain
@@ -49,14 +48,6 @@ OPTIONS = {
 TOOLS = ("llama-server", "llama-quantize", "llama-bench", "llama-batched-bench")
 
 
-@dataclass(frozen=True)
-class Library:
-    """The built libraries: `folder` holds nothing but them, stripped, under the names they are loaded by."""
-
-    folder: Path
-    key: str
-
-
 def version() -> str:
     """The version of llama-cpp-python whose llama.cpp this is."""
     return _pin().version
@@ -73,22 +64,23 @@ def key() -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def build(progress: Progress) -> Library:
-    """The shared libraries of llama.cpp with every CPU variant of this architecture; compiled on the first call.
+def build(progress: Progress) -> Path:
+    """The folder of llama.cpp's shared libraries, compiled on the first call.
+
+    Every CPU variant of this architecture is there and nothing else, stripped, under the names they are loaded by.
 
     Raises:
         BundleError: no compiler, no network for the first download, or the compilation failed.
     """
-    address = key()
-    finished = cache.folder("llamacpp", address[:16]) / "lib"
+    finished = cache.folder("llamacpp", key()[:16]) / "lib"
     if finished.is_dir():
-        return Library(finished, address)
+        return finished
     with cache.locked(finished):
         if not finished.is_dir():
             tree = _compile(finished.parent / "tree", ["llama"], "Compiling llama.cpp", progress)
             with cache.replacing(finished) as folder:
                 _collect(tree / "bin", folder)
-    return Library(finished, address)
+    return finished
 
 
 def build_tools(progress: Progress, names: Sequence[str] = TOOLS) -> Path:
@@ -99,11 +91,11 @@ def build_tools(progress: Progress, names: Sequence[str] = TOOLS) -> Path:
     Raises:
         BundleError: as for `build`.
     """
-    library = build(progress)
-    every = library.folder.parent / "tools"
+    libraries = build(progress)
+    every = libraries.parent / "tools"
     stamp = every if names == TOOLS else every.with_name("-".join(["tools", *names]))
-    tree = library.folder.parent / "tree"
-    with cache.locked(library.folder):
+    tree = libraries.parent / "tree"
+    with cache.locked(libraries):
         if not every.exists() and not stamp.exists():
             _compile(tree, list(names), f"Compiling {names[0]}{' and its kin' if names[1:] else ''}", progress)
             stamp.touch()

@@ -26,12 +26,14 @@ from bundler.build import (
     freeze,
     launcher,
     libc,
+    libraries,
     llamacpp,
     locks,
     preflight,
     sbom,
     tarball,
     toolchain,
+    zig,
 )
 from bundler.build.progress import Progress
 from bundler.build.sbom import Component
@@ -56,7 +58,7 @@ def inputs() -> dict[str, str]:
     facts = {
         "target": target,
         "application": freeze.key(),
-        "llama.cpp": llamacpp.key(),
+        "libraries": libraries.key(),
         "python": f"{sys.version} {platform.machine()}",
         "launcher": launcher.key(target),
         "recipe": _digest([Path(__file__).with_name(f"{name}.py") for name in _RECIPE]),
@@ -74,13 +76,13 @@ def build(folder: Path, facts: dict[str, str], progress: Progress) -> None:
         BundleError: a step failed; `folder` is then as it was.
     """
     target = targets.host()
-    library = llamacpp.build(progress)
+    libs = libraries.build(progress)
     sdist = llamacpp.source(progress)
     program = launcher.build_launcher(target, cache.root(), progress)
     identity = packfile.identify(facts)
     with cache.scratch(f"freeze-{identity[:16]}") as work, cache.replacing(folder) as pack:
         frozen = freeze.freeze(sdist, work, progress)
-        brought = _lay_out(work / "root", frozen, library.folder)
+        brought = _lay_out(work / "root", frozen, libs)
         base = _compress(work / "root", "base", pack, progress)
         executable = pack / _launcher_name(target)
         shutil.copyfile(program, executable)
@@ -99,11 +101,11 @@ def build(folder: Path, facts: dict[str, str], progress: Progress) -> None:
         (pack / packfile.NAME).write_bytes(packfile.encode(description))
 
 
-def _lay_out(root: Path, frozen: freeze.Frozen, libraries: Path) -> libc.Libc | None:
+def _lay_out(root: Path, frozen: freeze.Frozen, libs: Path) -> libc.Libc | None:
     """Put together the tree of the base part; returns the C library in it, where one is brought."""
     root.mkdir()
     frozen.folder.rename(root / "app")
-    shutil.copytree(libraries, root / "lib", symlinks=True)
+    shutil.copytree(libs, root / "lib", symlinks=True)
     settings = {"format": "1", "exe": f"app/{freeze.NAME}", "libs": "app/_internal:lib"}
     brought = None
     if sys.platform == "win32":
@@ -136,16 +138,16 @@ def _forget_folders(app: Path) -> None:
 
 def _components(frozen: freeze.Frozen, brought: libc.Libc | None, sdist: Path) -> list[Component]:
     environment = toolchain.environment(locks.path("freeze"))
-    libraries = [path for path in frozen.libraries if not path.name.startswith("libpython")]
+    found = [path for path in frozen.libraries if not path.name.startswith("libpython")]
     if brought:
-        libraries += [*brought.files.values(), *brought.cxx.values()]
+        found += [*brought.files.values(), *brought.cxx.values()]
     return [
         components.of_python(),
         *components.of_llama_cpp(sdist, llamacpp.version()),
         *components.of_packages(environment, frozen.modules - {"bundler", "llama_cpp"}),
-        *components.of_system(libraries),
+        *components.of_system(found),
         *components.of_launcher(
-            toolchain.environment(locks.path("launcher")),
+            toolchain.environment(locks.path(zig.LOCK)),
             locks.read(locks.path("zstandard"))[0].version,
             launcher.zstd_license(),
             targets.host(),

@@ -65,7 +65,7 @@ def test_the_likeliest_allowed_token_is_drawn(share: float, libs: Path) -> None:
     logits = [rng.gauss(0, 1) for _ in range(model.vocabulary.size)]
     allowed = bytes(rng.random() < share for _ in logits)
     row = (ctypes.c_float * len(logits))(*logits)
-    candidates, (greedy, _) = Candidates(model), chain.build(model, Sampling(temperature=0), [], 8)
+    candidates, (greedy, *_) = Candidates(model), chain.build(model, Sampling(temperature=0), [], 8)
     candidates.fill(ctypes.addressof(row), allowed)
     assert candidates.draw(greedy) == max(range(len(logits)), key=lambda token: (allowed[token], logits[token]))
     model.library.binding.llama_sampler_free(greedy)

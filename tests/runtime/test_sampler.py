@@ -16,6 +16,7 @@ from bundler.runtime.engine.interface import Job, Matcher
 from bundler.runtime.llama import library
 from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Batch, Context
+from bundler.runtime.llama.likeliest import Likeliest
 from bundler.runtime.llama.model import Model
 from bundler.runtime.llama.sampler import Sampler
 from bundler.runtime.request import Sampling
@@ -86,7 +87,7 @@ def sampler(context: Context, candidates: Candidates, sampling: Sampling, constr
         constraint=constraint,
         on_tokens=lambda new, end: None,
     )
-    return Sampler(context.model, job, lambda: candidates, 64)
+    return Sampler(context.model, job, Likeliest(context.model), lambda: candidates, 64)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), *REMEMBERING.values()], ids=["none", *REMEMBERING])

@@ -12,6 +12,7 @@ from bundler.runtime.engine.scheduler import Piece
 from bundler.runtime.engine.sequence import Task
 from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Batch, Context
+from bundler.runtime.llama.likeliest import Likeliest
 from bundler.runtime.llama.model import Model
 from bundler.runtime.llama.sampler import Sampler
 
@@ -34,6 +35,7 @@ class LlamaRunner:
         self._context = context
         self._batch = Batch(model, batch)
         self._context_length = context_length
+        self._likeliest = Likeliest(model)
         self._samplers: dict[Task, Sampler] = {}
         self.is_end = model.vocabulary.is_end
         self.interrupt = context.interrupt
@@ -47,7 +49,9 @@ class LlamaRunner:
         return Candidates(self._model)
 
     def begin(self, task: Task) -> None:
-        self._samplers[task] = Sampler(self._model, task.job, lambda: self._candidates, self._context_length)
+        self._samplers[task] = Sampler(
+            self._model, task.job, self._likeliest, lambda: self._candidates, self._context_length
+        )
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome] | None:
         batch = self._batch

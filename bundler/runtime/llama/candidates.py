@@ -42,7 +42,8 @@ class Candidates:
         self._ids = self._bytes.cast("i")
         self._ids[0::3] = memoryview((ctypes.c_int32 * size)(*range(size))).cast("B").cast("i")
         self._in_order = bytes(self._bytes)
-        self._array = binding.llama_token_data_array(self._entries, size, -1, False)
+        self._first = ctypes.cast(self._entries, ctypes.POINTER(binding.llama_token_data))
+        self._array = binding.llama_token_data_array(self._first, size, -1, False)
         self._softmax = binding.llama_sampler_init_dist(0)
 
     def fill(self, logits: int, allowed: bytes | None = None) -> None:
@@ -60,7 +61,8 @@ class Candidates:
             self._bytes[:] = self._in_order
             self._logits[:] = (values if allowed is None else memoryview(_masked(values, allowed))).cast("f")
             count = self._size
-        self._array.size, self._array.selected, self._array.sorted = count, -1, False
+        self._array.data, self._array.size = self._first, count
+        self._array.selected, self._array.sorted = -1, False
 
     def _fill_few(self, logits: memoryview[float], allowed: bytes) -> None:
         """Take those tokens alone that are allowed."""
@@ -74,7 +76,7 @@ class Candidates:
     def draw(self, chain: Any) -> int:
         """Apply a chain and return the token that it draws."""
         self._binding.llama_sampler_apply(chain, ctypes.byref(self._array))
-        return int(self._entries[self._array.selected].id)
+        return int(self._array.data[self._array.selected].id)  # a sampler may have moved where the array begins
 
     def probabilities(self, token: int, most: int) -> tuple[float, list[Probability]]:
         """That of a token, and the likeliest `most` tokens in order; needs `fill`, and leaves nothing to draw from."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bundler.runtime.llama.model import Model
 from bundler.runtime.request import Sampling
@@ -22,22 +22,49 @@ Stage = Callable[[Any, Model, Sampling, int], Any]
 """(binding, model, settings, context length) -> sampler, or None where the settings turn it off."""
 
 
-def build(model: Model, sampling: Sampling, prompt: Sequence[int], context_length: int) -> tuple[Any, bool]:
-    """A new chain, and whether it remembers what was drawn; the caller frees it. Penalties have seen `prompt`'s end."""
+class Chain(NamedTuple):
+    """A chain of samplers, which its owner frees."""
+
+    pointer: Any
+    remembers: bool
+    """Whether what was drawn changes what will be."""
+    wanted: int | None
+    """How many tokens with the largest logits decide what is drawn, whatever the others are; None: all."""
+
+
+def build(model: Model, sampling: Sampling, prompt: Sequence[int], context_length: int) -> Chain:
+    """A new chain. Penalties have seen `prompt`'s end."""
     binding = model.library.binding
     parameters = binding.llama_sampler_chain_default_params()
     parameters.no_perf = True
     chain = binding.llama_sampler_chain_init(parameters)
-    remembers = False
+    stages = []
     for name in _order(sampling):
         stage = STAGES[name](binding, model, sampling, context_length)
         if stage is not None:
             binding.llama_sampler_chain_add(chain, stage)
-            remembers = remembers or name in _REMEMBERING
+            stages.append(name)
+    remembers = any(name in _REMEMBERING for name in stages)
     if remembers:
         for token in prompt[-context_length:]:
             binding.llama_sampler_accept(chain, token)
-    return chain, remembers
+    return Chain(chain, remembers, _wanted(stages, sampling, context_length))
+
+
+def _wanted(stages: Sequence[str], sampling: Sampling, context_length: int) -> int | None:
+    """Penalties may take as many tokens as they look back on out of the likeliest; they lift none there."""
+    lowers = min(sampling.repeat_penalty or 1, 1 + sampling.presence_penalty, 1 + sampling.frequency_penalty) >= 1
+    lowered = 0
+    for name in stages:
+        if name == "penalties" and lowers:
+            lowered = _looked_back_on(sampling, context_length)
+        elif name == "greedy":
+            return 1 + lowered
+        elif name == "top_k":
+            return _kept(sampling) + lowered
+        else:
+            return None
+    return None
 
 
 def seed(given: int | None) -> int:
@@ -61,13 +88,17 @@ def _logit_bias(binding: Any, model: Model, sampling: Sampling, _: int) -> Any:
 
 
 def _penalties(binding: Any, model: Model, sampling: Sampling, context_length: int) -> Any:
-    back = context_length if sampling.repeat_last_n < 0 else sampling.repeat_last_n
+    back = _looked_back_on(sampling, context_length)
     repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
     if not back or (repeat == 1.0 and not sampling.presence_penalty and not sampling.frequency_penalty):
         return None
     return binding.llama_sampler_init_penalties(
         model.vocabulary.size, back, repeat, sampling.frequency_penalty, sampling.presence_penalty
     )
+
+
+def _looked_back_on(sampling: Sampling, context_length: int) -> int:
+    return context_length if sampling.repeat_last_n < 0 else sampling.repeat_last_n
 
 
 def _dry(binding: Any, model: Model, sampling: Sampling, context_length: int) -> Any:
@@ -92,7 +123,11 @@ def _top_n_sigma(binding: Any, _: Model, sampling: Sampling, __: int) -> Any:
 
 def _top_k(binding: Any, model: Model, sampling: Sampling, _: int) -> Any:
     used = 0 < sampling.top_k < model.vocabulary.size
-    return binding.llama_sampler_init_top_k(max(sampling.top_k, sampling.min_keep)) if used else None
+    return binding.llama_sampler_init_top_k(_kept(sampling)) if used else None
+
+
+def _kept(sampling: Sampling) -> int:
+    return max(sampling.top_k, sampling.min_keep)
 
 
 def _typical(binding: Any, _: Model, sampling: Sampling, __: int) -> Any:

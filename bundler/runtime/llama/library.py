@@ -20,6 +20,8 @@ from typing import Any
 
 from bundler.errors import BundleError
 
+LIKELIEST = {"win32": "likeliest.dll", "darwin": "liblikeliest.dylib"}.get(sys.platform, "liblikeliest.so")
+
 _LEVEL_DEBUG, _LEVEL_ERROR, _LEVEL_CONTINUED = 1, 4, 5
 _LOG_LINES = 200
 
@@ -87,6 +89,7 @@ class Library:
         self._log_callback = self.binding.llama_log_callback(lambda level, text, _: log.add(level, text or b""))
         self.binding.llama_log_set(self._log_callback, None)
         self.ggml = _ggml(self.binding, folder)
+        self.likeliest = _likeliest(folder)
         self._backends: dict[Path, int] = {}
         self.binding.llama_backend_init()
 
@@ -152,6 +155,23 @@ def _import_binding(folder: Path) -> Any:
         return importlib.import_module("llama_cpp.llama_cpp")
     finally:
         del os.environ["LLAMA_CPP_LIB_PATH"]
+
+
+def _likeliest(folder: Path) -> Callable[..., int]:
+    """`bundle_likeliest` of native/likeliest.c, which takes microseconds: other threads do not run meanwhile.
+
+    Raises:
+        BundleError: its library is missing or does not load.
+    """
+    try:
+        function: Callable[..., int] = ctypes.PyDLL(str(folder / LIKELIEST)).bundle_likeliest
+    except (OSError, AttributeError) as cause:
+        raise BundleError(
+            f"failed to load {LIKELIEST} from {folder}: {cause}", "get the file again, or remove its cache folder"
+        ) from cause
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
+    function.argtypes, function.restype = [pointer, number, number, pointer, number], number
+    return function
 
 
 def _ggml(binding: Any, folder: Path) -> ctypes.CDLL:
