@@ -7,7 +7,6 @@ is there: in a slot of its own, copied from another slot (which costs no cell), 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -59,7 +58,8 @@ class Cache:
         self.store = Store(saved_limit)
         self._beginning = list(beginning)
         self._memory = memory
-        self._owners: Counter[int] = Counter()
+        self._owners: dict[int, int] = {}
+        """Of each cell in use, how many slots hold it."""
         self._taken = 0
         self._uses = 0
 
@@ -73,9 +73,11 @@ class Cache:
         """Cells in use."""
         return len(self._owners)
 
-    def used_by_running(self) -> int:
-        """Cells that the slots with a task hold."""
-        return len(set().union(*(slot.cells for slot in self.slots if slot.task is not None)))
+    def used_by_running(self, most: int) -> int:
+        """Cells that the slots with a task hold. Where they are no more than `most`, shared ones may count repeatedly."""
+        held = [slot.cells for slot in self.slots if slot.task is not None]
+        count = sum(map(len, held))
+        return count if count <= most else len(set().union(*held))
 
     def free(self) -> list[Slot]:
         """Slots without a task."""
@@ -128,7 +130,8 @@ class Cache:
         target.cells = source.cells[:length]
         target.exact = min(source.exact, aligned(length, cut))
         target.at_front = source.at_front
-        self._owners.update(target.cells)
+        for cell in target.cells:
+            self._owners[cell] += 1
 
     def top_up(self, slot: Slot, task: Task) -> None:
         """Take the beginning of the task's tokens from another slot, where that holds more of it than this one."""
@@ -149,7 +152,7 @@ class Cache:
         self._taken += len(tokens)
         slot.tokens.extend(tokens)
         slot.cells.extend(cells)
-        self._owners.update(cells)
+        self._owners.update(dict.fromkeys(cells, 1))
 
     def trim(self, slot: Slot, length: int, cut: int = 0) -> None:
         """Take all but its first `length` tokens from a slot, or all where the device cannot do that.
@@ -262,9 +265,9 @@ class Cache:
         held = slot.tokens
         if len(held) - kept < WORTH_SAVING or slot.shifted_at is not None:
             return
-        others = [other.reusable for other in self.slots if other is not slot]
-        others += [list(saved.tokens) for saved in self.store.entries()]
-        if not any(other[: len(held)] == held for other in others):
+        others: list[Sequence[int]] = [other.reusable for other in self.slots if other is not slot]
+        others += [saved.tokens for saved in self.store.entries()]
+        if not any(len(other) >= len(held) and common_prefix(other, held) == len(held) for other in others):
             self._put(slot)
 
     def _put(self, slot: Slot) -> None:
@@ -276,10 +279,11 @@ class Cache:
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with; compares slices, which runs in C."""
-    low, high = 0, min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
+    """How many tokens two sequences of one type both begin with; compares slices, which runs in C."""
+    end, low, step = min(len(one), len(other)), 0, CHUNK
+    while low < end and one[low : min(low + step, end)] == other[low : min(low + step, end)]:
+        low, step = min(low + step, end), 2 * step
+    high = min(low + step, end)
     while high - low > 1:
         middle = (low + high) // 2
         if one[low:middle] == other[low:middle]:

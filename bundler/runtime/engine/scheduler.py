@@ -207,9 +207,9 @@ class Scheduler:
 
     def _fits(self, task: Task, running: list[Task]) -> bool:
         """Whether the task's cells, and those that the running ones are about to need, are there."""
-        held = self._cache.used_by_running()
         to_come = sum(min(one.growth, HEADROOM) + one.cells_to_come for one in running)
         length = len(task.tokens) + min(task.growth, HEADROOM)
+        held = self._cache.used_by_running(self._cache.cells - to_come - length)
         if held + to_come + length <= self._cache.cells:
             return True
         shared = max((self._shared(task, one) for one in running), default=0)
