@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bundler.runtime.engine.cache import Cache
@@ -42,7 +42,8 @@ class _Nothing:
     def begin(self, task: Task) -> None:
         pass
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None]:
+    def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> list[int | None]:
+        beginning()
         return [5 if piece.samples else None for piece in pieces]
 
     def interrupt(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.interface import EngineFinish, Job, State
@@ -70,7 +70,8 @@ class CountingRunner:
         assert task not in self.began
         self.began.add(task)
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
+    def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> list[int | None] | None:
+        beginning()
         self.entered.release()
         if self.gate is not None:
             while not self.gate.acquire(timeout=0.01):

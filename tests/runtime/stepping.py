@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.interface import Job
@@ -34,11 +34,11 @@ class RowsRunner(CountingRunner):
         self.rows[target] = self.rows[source][:length]
         return super().copy(source, target, length)
 
-    def run(self, pieces: Sequence[Piece]) -> list[int | None] | None:
+    def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> list[int | None] | None:
         for piece in pieces:
             rows = 0 if len(pieces) > 1 else min(len(piece.tokens), CHUNK)
             self.rows.setdefault(piece.slot.index, []).extend([rows] * len(piece.tokens))
-        return super().run(pieces)
+        return super().run(pieces, beginning)
 
 
 class Steps:
@@ -72,7 +72,7 @@ class Steps:
         self.scheduler.collect()
         self.scheduler.admit()
         pieces = self.scheduler.schedule()
-        drawn = self.runner.run(pieces) or []
+        drawn = self.runner.run(pieces, lambda: None) or []
         for piece, token in zip(pieces, drawn, strict=True):
             self.scheduler.advance(piece, token, token == END and not ignore_end)
         return [(piece.slot.index, len(piece.tokens)) for piece in pieces]

@@ -74,7 +74,7 @@ class Cache:
         return len(self._owners)
 
     def used_by_running(self, most: int) -> int:
-        """Cells that the slots with a task hold. Where they are no more than `most`, shared ones may count repeatedly."""
+        """Cells that the slots with a task hold; while they are no more than `most`, shared ones count repeatedly."""
         held = [slot.cells for slot in self.slots if slot.task is not None]
         count = sum(map(len, held))
         return count if count <= most else len(set().union(*held))
@@ -225,6 +225,8 @@ class Cache:
     def reusable(self, task: Task, held: Sequence[int], exact: int) -> int:
         """How many of its tokens a task may take from a sequence of `held`: never all, as one has to be computed."""
         common, count = common_prefix(held, task.tokens), len(task.tokens)
+        if not common:
+            return 0
         match task.reuse:
             case "any":
                 length = min(common, count - 1)
@@ -280,7 +282,9 @@ class Cache:
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens two sequences of one type both begin with; compares slices, which runs in C."""
-    end, low, step = min(len(one), len(other)), 0, CHUNK
+    if not one or not other or one[0] != other[0]:
+        return 0
+    end, low, step = min(len(one), len(other)), 1, CHUNK
     while low < end and one[low : min(low + step, end)] == other[low : min(low + step, end)]:
         low, step = min(low + step, end), 2 * step
     high = min(low + step, end)

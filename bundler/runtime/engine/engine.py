@@ -28,8 +28,8 @@ class Runner(Protocol):
     def begin(self, task: Task) -> None:
         """A task is about to be computed: make its sampler."""
 
-    def run(self, pieces: Sequence[Piece]) -> Sequence[Outcome] | None:
-        """Compute the pieces in one batch; for each what came of it.
+    def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> Sequence[Outcome] | None:
+        """Compute the pieces in one batch; for each what came of it. Calls `beginning` right before it computes.
 
         None as a whole: interrupted, and nothing has changed.
 
@@ -152,7 +152,7 @@ class RunningEngine:
     def step(self) -> None:
         """Compute one batch.
 
-        What came of it is handed out in one go when the next one is about to be computed: receivers then work beside
+        What came of it is handed out in one go when the next one begins to be computed: receivers then work beside
         llama.cpp, and take no turns at the interpreter with the engine.
         """
         with self._changed:
@@ -161,15 +161,15 @@ class RunningEngine:
             self._computing = pieces = self._scheduler.schedule()
         for task in ended:
             self._finish(task, [])
-        self._deliver()
         for task in admitted:
             if task not in self._runs:
                 self._runs[task] = _Run(self._clock())
                 self._runner.begin(task)
         if not pieces:
+            self._deliver()
             return
         try:
-            drawn = self._runner.run(pieces)
+            drawn = self._runner.run(pieces, self._deliver)
         except BundleError as error:
             with self._changed:
                 failed = self._scheduler.fail(error.message)

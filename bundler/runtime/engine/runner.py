@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -53,7 +53,7 @@ class LlamaRunner:
             self._model, task.job, self._likeliest, lambda: self._candidates, self._context_length
         )
 
-    def run(self, pieces: Sequence[Piece]) -> list[Outcome] | None:
+    def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> list[Outcome] | None:
         batch = self._batch
         for piece in pieces:
             if piece.task.job.encoded and piece.position == 0 and not self._encode(piece.task.job.encoded):
@@ -62,6 +62,7 @@ class LlamaRunner:
         ends = [
             batch.add(piece.slot.index, piece.tokens, piece.position, want_logits=piece.samples) for piece in pieces
         ]
+        beginning()
         if not self._context.decode(batch):
             return None
         return [

@@ -163,13 +163,13 @@ def _likeliest(folder: Path) -> Callable[..., int]:
     Raises:
         BundleError: its library is missing or does not load.
     """
+    pointer, number = ctypes.c_void_p, ctypes.c_int32
     try:
-        function: Callable[..., int] = ctypes.PyDLL(str(folder / LIKELIEST)).bundle_likeliest
+        function = ctypes.PyDLL(str(folder / LIKELIEST)).bundle_likeliest
     except (OSError, AttributeError) as cause:
         raise BundleError(
             f"failed to load {LIKELIEST} from {folder}: {cause}", "get the file again, or remove its cache folder"
         ) from cause
-    pointer, number = ctypes.c_void_p, ctypes.c_int32
     function.argtypes, function.restype = [pointer, number, number, pointer, number], number
     return function
 
