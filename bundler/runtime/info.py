@@ -61,7 +61,7 @@ def _facts(
     place = bundle.weights()
     threads = machine.threads(options.threads, model.size)
     here = url(DEFAULT_HOST, DEFAULT_PORT)
-    tuning = tune(options)
+    tuning = tune(options, place.size)
     free = machine.memory()
     mode = load_mode(place, os.fstat(place.descriptor).st_size, free=free.available, asked=options.load_mode)
     return {

@@ -77,7 +77,7 @@ def load(
     library.load_backend(libraries.cpu_variants(libraries_folder)[verdict.chosen])
     stages.end("libraries")
 
-    tuning = tune(options)
+    tuning = tune(options, source.size)
     free = _free(options)
     file_size = os.fstat(source.descriptor).st_size
     mode = weights.load_mode(source, file_size, free=free.available, asked=options.load_mode)
@@ -114,7 +114,7 @@ def load(
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
             context_size = plan.context_size if model.attends_to_all else None
             saved, _ = memory.saved_limit(free.available, context_size, options.saved)
-            engine, warm_tokens = _engine(model, context, plan, embedder, saved, options.warmth)
+            engine, warm_tokens = _engine(model, context, plan, embedder, saved, tuning.spare, options.warmth)
             engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:
         embedder.close()
@@ -212,7 +212,7 @@ def _context(
     keeps = model.attends_to_all and not model.encodes
     apart = keeps and plan.apart
     idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not apart else 0
-    batch, ubatch = max(tuning.batch, plan.parallel + CHUNK), tuning.ubatch
+    batch, ubatch = max(tuning.batch + tuning.spare, plan.parallel + CHUNK), tuning.ubatch
     if model.encodes:  # an encoder reads its prompt at once
         batch = ubatch = plan.cells
     return Context(
@@ -236,6 +236,7 @@ def _engine(
     plan: memory.ContextPlan,
     embedder: LazyEmbedder,
     saved: int,
+    spare: int,
     warmth: Warmth | None,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
@@ -249,10 +250,12 @@ def _engine(
         beginning=warmth.tokens if warmth else (),
     )
     warm_tokens = _preload(cache, warmth) if warmth else 0
-    length, batch = plan.context_length, context.batch
-    runner = LlamaRunner(model, context, batch=batch, context_length=length, beside=[embedder])
+    length, batch = plan.context_length, context.batch - spare
+    runner = LlamaRunner(model, context, batch=context.batch, context_length=length, beside=[embedder])
     stalled = min(max(_STALLED_WORK // max(1, model.parameters), batch), _MOST_STALLED)
-    scheduler = Scheduler(cache, parallel=plan.parallel, context_length=length, batch=batch, most_stalled=stalled)
+    scheduler = Scheduler(
+        cache, parallel=plan.parallel, context_length=length, batch=batch, spare=spare, most_stalled=stalled
+    )
     return RunningEngine(runner, scheduler), warm_tokens
 
 

@@ -10,7 +10,11 @@ from bundler.errors import BundleError
 from bundler.runtime.engine.interface import CacheType, LoadOptions
 from bundler.runtime.engine.sequence import CHUNK
 
-DEFAULT_BATCH: Final = 512
+_BATCH: Final = 512
+_LARGE_BATCH: Final = 1024
+_SMALL_MODEL: Final = 128 << 20
+"""Bytes of weights up to which a large batch is computed in a moment."""
+_SPARE: Final = 2 * CHUNK
 LARGEST_BATCH: Final = 1 << 14
 CACHE_TYPES: Final[tuple[CacheType, ...]] = get_args(CacheType)
 _BLOCK: Final = 32
@@ -23,6 +27,8 @@ _FLOATS: Final = ("f16", "f32", "bf16")
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     """Most tokens that one step computes for all sequences together."""
+    spare: int
+    """So many more, where they end a prompt."""
     batch_reason: str
     ubatch: int
     """Of these, so many at once: what compute buffers are made for."""
@@ -34,15 +40,15 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     flash_reason: str
 
 
-def tune(options: LoadOptions) -> Tuning:
-    """What was asked for, else the defaults.
+def tune(options: LoadOptions, weights: int = 0) -> Tuning:
+    """What was asked for, else what suits a model of so many bytes of `weights`; 0: unknown.
 
     Raises:
         BundleError: the wishes contradict each other.
     """
-    batch = options.batch or DEFAULT_BATCH
-    ubatch = min(options.ubatch or batch, batch)
-    ubatch_reason = "a whole batch" if ubatch == batch else "as asked"
+    batch, spare, batch_reason = _batch(options, weights)
+    ubatch = min(options.ubatch or (options.batch or _BATCH), batch)
+    ubatch_reason = "as asked" if options.ubatch == ubatch else "a whole batch" if ubatch == batch else "the default"
     asked_types = options.key_type or options.value_type
     value_type = options.value_type or "f16"
     if value_type not in _FLOATS and options.flash_attention == "off":
@@ -52,7 +58,8 @@ def tune(options: LoadOptions) -> Tuning:
         )
     return Tuning(
         batch=batch,
-        batch_reason="as asked" if options.batch else "the default",
+        spare=spare,
+        batch_reason=batch_reason,
         ubatch=ubatch,
         ubatch_reason=ubatch_reason,
         key_type=options.key_type or "f16",
@@ -61,6 +68,15 @@ def tune(options: LoadOptions) -> Tuning:
         flash_attention=options.flash_attention or "auto",
         flash_reason="as asked" if options.flash_attention else "llama.cpp uses it where all backends can, as CPUs do",
     )
+
+
+def _batch(options: LoadOptions, weights: int) -> tuple[int, int, str]:
+    if options.batch:
+        return options.batch, 0, "as asked"
+    more = f"up to {_SPARE} more where they end a prompt"
+    if 0 < weights <= _SMALL_MODEL:
+        return _LARGE_BATCH, _SPARE, f"the model is small; {more}"
+    return _BATCH, _SPARE, f"the default; {more}"
 
 
 def value_bytes(kind: CacheType) -> float:

@@ -54,11 +54,12 @@ class Steps:
         trims: bool = True,
         shifts: bool = True,
         beginning: Sequence[int] = (),
+        spare: int = 0,
     ) -> None:
         self.runner = RowsRunner()
         self.runner.trims, self.runner.shifts = trims, shifts
         self.cache = Cache(self.runner, slots=slots, cells=cells, saved_limit=saved, beginning=beginning)
-        self.scheduler = Scheduler(self.cache, context_length=context)
+        self.scheduler = Scheduler(self.cache, context_length=context, spare=spare)
 
     def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
         return self.scheduler.submit(job(prompt, Answer(), max_tokens, sampling))

@@ -24,6 +24,17 @@ def test_a_long_prompt_is_computed_in_pieces_between_the_tokens_of_others() -> N
     assert steps.step() == [(0, 1), (1, 1)]
 
 
+def test_a_prompt_that_nearly_fits_into_a_step_ends_in_it() -> None:
+    steps = Steps(slots=6, context=1024, cells=6144, spare=128)
+    for number in range(5):
+        steps.submit([number] * 150)
+    long = steps.submit([7] * 700)
+    assert [count for _, count in steps.step()] == [150, 150, 150, 150]
+    assert sorted(steps.step()) == [(4, 150), (5, 320)]
+    assert (5, 128) in steps.step()
+    assert long.missing == 252
+
+
 def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
     steps = Steps()
     steps.submit([7] * 2000)

@@ -90,9 +90,16 @@ def test_what_is_computed_with_comes_with_a_reason() -> None:
     usual = tune(LoadOptions())
     assert (usual.batch, usual.batch_reason, usual.ubatch, usual.ubatch_reason) == (
         512,
-        "the default",
+        "the default; up to 128 more where they end a prompt",
         512,
         "a whole batch",
+    )
+    small = tune(LoadOptions(), weights=80 << 20)
+    assert (small.batch, small.batch_reason, small.ubatch, small.ubatch_reason) == (
+        1024,
+        "the model is small; up to 128 more where they end a prompt",
+        512,
+        "the default",
     )
     assert (usual.key_type, usual.value_type, usual.flash_attention) == ("f16", "f16", "auto")
     asked = tune(LoadOptions(batch=128, ubatch=256, key_type="q8_0", flash_attention="on"))

@@ -47,21 +47,24 @@ class Scheduler:
         context_length: int,
         parallel: int | None = None,
         batch: int = 512,
+        spare: int = 0,
         mixed_batch: int = 128,
         most_stalled: int = 1536,
         queue: int = 64,
     ) -> None:
         """`cache` holds at least `context_length` cells; `parallel`: most running tasks, None: one for each slot.
 
-        `batch`: most tokens of a step; `mixed_batch`: for each prompt, most prompt tokens of a step in which other
-        sequences wait for their next token; `most_stalled`: of several prompts, most tokens that are computed one step
-        after another while these wait; `queue`: most waiting jobs.
+        `batch`: most tokens of a step, but for `spare` further ones where they end a prompt; `mixed_batch`: for each
+        prompt, most prompt tokens of a step in which other sequences wait for their next token, likewise;
+        `most_stalled`: of several prompts, most tokens that are computed one step after another while these wait;
+        `queue`: most waiting jobs.
         """
         self.context_length = context_length
         self.parallel = parallel or len(cache.slots)
         self.waiting: deque[Task] = deque()
         self._cache = cache
         self._batch = batch
+        self._spare = spare
         self._mixed_batch = mixed_batch
         self._most_stalled = most_stalled
         self._queue = queue
@@ -266,15 +269,15 @@ class Scheduler:
             self.waiting.appendleft(task)
 
     def _portion(self, task: Task, slot: Slot, most: int) -> int:
-        """How many tokens of a prompt to compute now: at most up to its cut.
+        """How many tokens of a prompt to compute now: up to its cut, and no more than `most` but for the spare ones.
 
         Where memory cannot be trimmed, a prompt's end is a step of its own, so that the state before it can be saved.
         """
         begin = len(slot.tokens)
         missing = (task.cut if begin < task.cut else len(task.tokens)) - begin
         if not self._cache.trims and missing >= 2 * CHUNK:
-            most = min(most, missing - CHUNK)
-        return stretch(missing, most)
+            return stretch(missing, max(0, min(most, missing - CHUNK)))
+        return missing if missing <= most + self._spare else stretch(missing, max(0, most))
 
     def _release(self, task: Task) -> None:
         task.awaited, task.awaited_length = None, 0
