@@ -20,8 +20,8 @@ from bundler.errors import BundleError
 from bundler.formats.manifest import Manifest, Warm
 from bundler.formats.source import chunks
 from bundler.runtime.bundlefile import BundleFile
-from bundler.runtime.engine.cache import common_prefix
 from bundler.runtime.engine.interface import LoadOptions, Vocabulary, Warmth
+from bundler.runtime.engine.sequence import common_prefix
 from bundler.runtime.prompting import Prompter
 from bundler.runtime.request import ChatMessage, Request
 from bundler.runtime.tuning import Tuning, tune

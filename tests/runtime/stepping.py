@@ -31,8 +31,9 @@ class RowsRunner(CountingRunner):
         return shifted
 
     def copy(self, source: int, target: int, length: int) -> int:
-        self.rows[target] = self.rows[source][:length]
-        return super().copy(source, target, length)
+        copied = super().copy(source, target, length)
+        self.rows[target] = self.rows[source][:copied]
+        return copied
 
     def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> list[int | None] | None:
         for piece in pieces:

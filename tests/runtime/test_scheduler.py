@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.runtime.engine.cache import common_prefix
 from bundler.runtime.engine.interface import Job
-from bundler.runtime.engine.sequence import CHUNK
+from bundler.runtime.engine.sequence import CHUNK, common_prefix
 from tests.runtime.counting import END, RANDOM, SEEDED, Answer
 from tests.runtime.stepping import Steps
 
@@ -101,27 +100,6 @@ def test_a_seeded_prompt_takes_no_state_that_was_computed_together_with_others()
     seeded = steps.submit([7] * 400, max_tokens=1, sampling=SEEDED)
     steps.finish(seeded)
     assert seeded.cached == 0
-
-
-def test_memory_that_cannot_be_cut_back_is_computed_again() -> None:
-    steps = Steps(slots=1, trims=False)
-    steps.finish(steps.submit([7] * 50, max_tokens=1))
-    again = steps.submit([7] * 40, max_tokens=1)
-    assert steps.step() == [(0, 40)]
-    assert again.cached == 0
-
-
-def test_memory_that_cannot_be_cut_back_goes_on_from_where_it_was_saved() -> None:
-    steps = Steps(slots=1, trims=False, saved=1 << 20)
-    prompt = list(range(100, 300))
-    steps.submit(prompt, max_tokens=1)
-    assert [steps.step(), steps.step()] == [[(0, 128)], [(0, 72)]]
-    again = steps.submit([*prompt[:195], 8, 9], max_tokens=1)
-    steps.finish(again)
-    assert again.cached == 128
-    longer = steps.submit([*prompt[:195], 8, 9, 10], max_tokens=1)
-    assert steps.step() == [(0, 1)]
-    assert longer.cached == 197
 
 
 def test_a_conversation_that_made_room_for_another_is_not_computed_again() -> None:

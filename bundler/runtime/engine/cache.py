@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from bundler.runtime.engine.interface import State
-from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, boundary
+from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, common_prefix
 from bundler.runtime.engine.store import Saved, Store
 
 WORTH_SAVING = 2 * CHUNK
@@ -69,6 +69,11 @@ class Cache:
         return self._memory.trims
 
     @property
+    def checkpoints(self) -> bool:
+        """Whether states are saved in the midst of prompts, as memory cannot be cut back to them."""
+        return not self.trims and self.store.limit > 0
+
+    @property
     def used(self) -> int:
         """Cells in use."""
         return len(self._owners)
@@ -101,12 +106,8 @@ class Cache:
         source, length = self._longest(task)
         saved, saved_length = self._longest_saved(task)
         if saved is not None and saved_length >= length + CHUNK:
-            self.store.touch(saved)
             slot = self._emptied(self.free())
-            while self.cells - self.used < len(saved.tokens) and self.evict_oldest():
-                pass
-            if self._memory.restore(slot.index, saved.state):
-                self._fill(slot, saved.tokens, saved.exact)
+            if self._restore(slot, saved):
                 self.trim(slot, saved_length, task.cut)
                 return slot
         free = self.free()
@@ -134,7 +135,14 @@ class Cache:
             self._owners[cell] += 1
 
     def top_up(self, slot: Slot, task: Task) -> None:
-        """Take the beginning of the task's tokens from another slot, where that holds more of it than this one."""
+        """Take the beginning of the task's tokens from another slot, where that holds more of it than this one; from
+        what was saved, where memory cannot be cut back to it."""
+        if not self.trims:
+            saved, length = self._longest_saved(task)
+            if saved is not None and length > len(slot.tokens):
+                self.trim(slot, 0)
+                self._restore(slot, saved)
+            return
         source, length = self._longest(task)
         if source is not None and source is not slot and length > len(slot.tokens):
             self._share(source, slot, length, task.cut)
@@ -222,28 +230,30 @@ class Cache:
         for slot in self.slots:
             self.trim(slot, 0)
 
+    def known(self, task: Task) -> int:
+        """How many of its tokens a task could take from all that slots hold and was saved, could memory be cut back."""
+        held = [*(slot.reusable for slot in self.slots), *(saved.tokens for saved in self.store.entries())]
+        return task.usable(max(common_prefix(tokens, task.tokens) for tokens in held))
+
     def reusable(self, task: Task, held: Sequence[int], exact: int) -> int:
         """How many of its tokens a task may take from a sequence of `held`: never all, as one has to be computed."""
-        common, count = common_prefix(held, task.tokens), len(task.tokens)
-        if not common:
-            return 0
-        match task.reuse:
-            case "any":
-                length = min(common, count - 1)
-            case "chunks":
-                length = boundary(common, count, task.cut)
-            case "exact":
-                length = boundary(min(common, exact), count, task.cut)
+        length = task.usable(common_prefix(held, task.tokens), exact)
         return length if self.trims or length == len(held) else 0
 
     def _longest(self, task: Task) -> tuple[Slot | None, int]:
         found = [
             (self.reusable(task, slot.reusable, slot.exact), slot.task is None, slot.last_used, slot)
             for slot in self.slots
-            if task.reuse != "exact" or (slot.at_front and slot.task is None)
+            if self._gives(slot, task)
         ]
         length, _, _, slot = max(found, key=lambda entry: entry[:3], default=(0, False, 0, None))
         return (slot, length) if length else (None, 0)
+
+    def _gives(self, slot: Slot, task: Task) -> bool:
+        """Whether the task may take what the slot holds."""
+        if task.reuse == "exact":
+            return slot.at_front and slot.task is None
+        return self.trims or slot.task is None
 
     def _longest_saved(self, task: Task) -> tuple[Saved | None, int]:
         if task.reuse == "exact":
@@ -262,6 +272,16 @@ class Cache:
         self.extend(slot, tokens)
         slot.exact = exact
 
+    def _restore(self, slot: Slot, saved: Saved) -> bool:
+        """Put a saved state into an empty slot; false where there is no room for it, and the slot is still empty."""
+        self.store.touch(saved)
+        while self.cells - self.used < len(saved.tokens) and self.evict_oldest():
+            pass
+        if not self._memory.restore(slot.index, saved.state):
+            return False
+        self._fill(slot, saved.tokens, saved.exact)
+        return True
+
     def _save(self, slot: Slot, kept: int) -> None:
         """Save what would be lost if only the first `kept` tokens stayed, where that is worth it."""
         held = slot.tokens
@@ -277,21 +297,4 @@ class Cache:
             return
         state = self._memory.save(slot.index)
         if state is not None:
-            self.store.put(Saved(slot.tokens[:], slot.exact, state))
-
-
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences of one type both begin with; compares slices, which runs in C."""
-    if not one or not other or one[0] != other[0]:
-        return 0
-    end, low, step = min(len(one), len(other)), 1, CHUNK
-    while low < end and one[low : min(low + step, end)] == other[low : min(low + step, end)]:
-        low, step = min(low + step, end), 2 * step
-    high = min(low + step, end)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+            self.store.put(Saved(slot.tokens[:], slot.exact, state), near=CHUNK if self.trims else 0)

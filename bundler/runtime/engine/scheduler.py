@@ -173,7 +173,7 @@ class Scheduler:
         if piece.repeatable and piece.position == slot.exact:
             slot.exact = aligned(len(slot.tokens), task.cut)
         if token is None:
-            if not self._cache.trims and task.missing < 2 * CHUNK:
+            if self._cache.checkpoints and len(slot.tokens) in (task.last_stop(), *task.stops):
                 self._cache.checkpoint(slot)
             return
         task.tokens.append(token)
@@ -190,7 +190,7 @@ class Scheduler:
         discard = (len(task.tokens) - task.keep) // 2
         del task.tokens[task.keep : task.keep + discard]
         task.dropped += discard
-        task.cut = self._cache.cut(task.tokens)
+        task.cut, task.stops = self._cache.cut(task.tokens), set()
         self._cache.shift(slot, task, discard)
 
     def give_up(self, piece: Piece, message: str) -> None:
@@ -210,7 +210,7 @@ class Scheduler:
 
     def _fits(self, task: Task, running: list[Task]) -> bool:
         """Whether the task's cells, and those that the running ones are about to need, are there."""
-        to_come = sum(min(one.growth, HEADROOM) + one.cells_to_come for one in running)
+        to_come = sum(min(one.growth, HEADROOM) + self._cells_to_come(one) for one in running)
         length = len(task.tokens) + min(task.growth, HEADROOM)
         held = self._cache.used_by_running(self._cache.cells - to_come - length)
         if held + to_come + length <= self._cache.cells:
@@ -224,14 +224,30 @@ class Scheduler:
             return 0
         return self._cache.reusable(task, other.tokens[: other.lasting], 0)
 
+    def _cells_to_come(self, task: Task) -> int:
+        """Cells that the task needs for the tokens it has."""
+        shares = task.awaited is not None and self._cache.trims
+        return len(task.tokens) - task.awaited_length if shares else task.missing
+
+    def _to_come(self, task: Task, other: Task) -> int:
+        """Tokens of the task's beginning that it may take from a running one, once that one has computed them."""
+        if self._cache.checkpoints and not task.seeded:
+            return other.stop_for(task)
+        return self._shared(task, other)
+
     def _place(self, task: Task, running: list[Task]) -> None:
+        """Give a slot to the task, and see whose computing spares it some of its own."""
+        known = self._cache.known(task) if self._cache.checkpoints and not task.seeded else 0
         slot = self._cache.claim(task)
         if task.seeded and not running:
             self._cache.empty_all_but(slot)
-        shared = [(self._shared(task, one), one) for one in running]
-        length, source = max(shared, key=lambda pair: pair[0], default=(0, None))
-        if length >= len(slot.tokens) + WORTH_SAVING:
+        sources = [(self._to_come(task, one), one) for one in running]
+        length, source = max(sources, key=lambda pair: pair[0], default=(0, None))
+        if source is not None and length >= len(slot.tokens) + WORTH_SAVING:
             task.awaited, task.awaited_length = source, length
+            if self._cache.checkpoints:
+                source.stops.add(length)
+        task.stops = {known} if known >= max(len(slot.tokens), task.awaited_length) + WORTH_SAVING else set()
         if not task.admission:
             task.cached = len(slot.tokens)
         self._admissions += 1
@@ -257,7 +273,7 @@ class Scheduler:
         The task that runs for longest always fits: no context is longer than the cache.
         """
         latest_last = sorted(self.running, key=lambda task: task.admission)
-        while self._cache.used + sum(task.cells_to_come for task in self.running) > self._cache.cells:
+        while self._cache.used + sum(self._cells_to_come(task) for task in self.running) > self._cache.cells:
             if self._cache.evict_oldest():
                 continue
             task = latest_last.pop()
@@ -271,12 +287,13 @@ class Scheduler:
     def _portion(self, task: Task, slot: Slot, most: int) -> int:
         """How many tokens of a prompt to compute now: up to its cut, and no more than `most` but for the spare ones.
 
-        Where memory cannot be trimmed, a prompt's end is a step of its own, so that the state before it can be saved.
+        Where states are saved, a prompt's end is a step of its own, and what comes after a beginning that others share.
         """
-        begin = len(slot.tokens)
-        missing = (task.cut if begin < task.cut else len(task.tokens)) - begin
-        if not self._cache.trims and missing >= 2 * CHUNK:
-            return stretch(missing, max(0, min(most, missing - CHUNK)))
+        begin, end = len(slot.tokens), len(task.tokens)
+        stops = {task.cut, end, *task.stops}
+        if self._cache.checkpoints and end - begin >= 2 * CHUNK:
+            stops.add(task.last_stop())
+        missing = min(stop for stop in stops if stop > begin) - begin
         return missing if missing <= most + self._spare else stretch(missing, max(0, most))
 
     def _release(self, task: Task) -> None:

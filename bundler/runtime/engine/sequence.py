@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from bundler.runtime.engine.interface import EngineReason, Job
@@ -46,6 +47,23 @@ def boundary(length: int, end: int, cut: int) -> int:
     if length < cut:
         return aligned(max(0, min(length, cut - CHUNK)), 0)
     return aligned(max(cut, min(length, end - CHUNK)), cut)
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences of one type both begin with; compares slices, which runs in C."""
+    if not one or not other or one[0] != other[0]:
+        return 0
+    end, low, step = min(len(one), len(other)), 1, CHUNK
+    while low < end and one[low : min(low + step, end)] == other[low : min(low + step, end)]:
+        low, step = min(low + step, end), 2 * step
+    high = min(low + step, end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 class Slot:
@@ -97,10 +115,13 @@ class Task:
         self.reuse: Reuse = "exact" if self.seeded else "chunks" if job.sampling.temperature <= 0 else "any"
         self.cut = 0
         """So many tokens are computed before the next is begun, as these may be there already; 0: it is not cut."""
+        self.stops: set[int] = set()
+        """After so many tokens the next ones are a step of their own, and the state before them is saved: for prompts
+        that begin alike, where memory cannot be cut back to what they have in common."""
         self.cached = 0
         self.slot: Slot | None = None
         self.awaited: Task | None = None
-        """One that is computing the beginning of this one's prompt, which is then taken from it."""
+        """One that is computing the beginning of this one's prompt, which is then taken from it or what it saved."""
         self.awaited_length = 0
         self.admission = 0
         """Counts up: the later a task got its slot, the earlier it gives it back when cells run out."""
@@ -129,7 +150,30 @@ class Task:
         """Tokens whose state is to be computed, or taken from the awaited task."""
         return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
 
-    @property
-    def cells_to_come(self) -> int:
-        """Cells that it needs for the tokens it has."""
-        return len(self.tokens) - self.awaited_length if self.awaited else self.missing
+    def usable(self, common: int, exact: int = 0) -> int:
+        """How many tokens it may take from a sequence that begins with `common` of its own: never all, as one has to be
+        computed. `exact`: of the sequence, see `Slot.exact`."""
+        count = len(self.tokens)
+        if not common:
+            return 0
+        match self.reuse:
+            case "any":
+                return min(common, count - 1)
+            case "chunks":
+                return boundary(common, count, self.cut)
+            case "exact":
+                return boundary(min(common, exact), count, self.cut)
+
+    def last_stop(self) -> int:
+        """Where its state is saved in any case: a CHUNK before its end at least, as a conversation's next turn often
+        goes on from there in another way."""
+        return boundary(len(self.tokens), len(self.tokens), 0)
+
+    def stop_for(self, other: Task) -> int:
+        """Where it can stop so that `other` goes on from the state there; 0: nowhere in what it computes next."""
+        end = len(self.tokens)
+        length = other.usable(min(common_prefix(self.tokens, other.tokens), end - 1))
+        if self.reuse != "any":  # what is computed in whole CHUNKs comes out the same
+            length = boundary(length, end, 0)
+        begin = max(len(self.slot.tokens) if self.slot else 0, self.awaited_length)
+        return length if length > begin and not self.dropped else 0

@@ -25,14 +25,14 @@ class Store:
         self.size = 0
         self._entries: list[Saved] = []
 
-    def put(self, saved: Saved) -> None:
-        """Keep a state, in place of those that it contains."""
+    def put(self, saved: Saved, *, near: int = CHUNK) -> None:
+        """Keep a state, in place of those of the same tokens without the last, at most `near` of them."""
         size = len(saved.state)
         if size > self.limit:
             return
         count = len(saved.tokens)
         for entry in self._entries:
-            if count - CHUNK <= len(entry.tokens) <= count and entry.tokens == saved.tokens[: len(entry.tokens)]:
+            if count - near <= len(entry.tokens) <= count and entry.tokens == saved.tokens[: len(entry.tokens)]:
                 self._drop(entry)
         while self._entries and self.size + size > self.limit:
             self._drop(self._entries[0])
