@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bundler.errors import BundleError
-from bundler.formats import gguf, weights
+from bundler.formats import gguf
 from bundler.formats.manifest import Manifest, Model
 from bundler.formats.source import FileSource
 from bundler.runtime import machine, memory
@@ -21,10 +21,10 @@ from bundler.runtime.bundlefile import BundleFile
 from bundler.runtime.cachefolder import cache_folder
 from bundler.runtime.defaults import from_manifest
 from bundler.runtime.durations import words
-from bundler.runtime.engine.interface import LoadOptions, WeightsRange
+from bundler.runtime.engine.interface import LoadOptions
+from bundler.runtime.foresight import Foreseen, foresee
 from bundler.runtime.settings import LifeSettings, LoadSettings
 from bundler.runtime.startup import choose_variant
-from bundler.runtime.tuning import Tuning, tune, value_bytes
 from bundler.runtime.warm import usable
 from bundler.runtime.weights import load_mode
 
@@ -57,12 +57,14 @@ def _facts(
 ) -> dict[str, Any]:
     manifest, model = bundle.manifest, bundle.model
     defaults = from_manifest(manifest)
-    options = load.options(defaults)
+    options = msgspec.structs.replace(load.options(defaults), embeds=model.role == "embedding")
     place = bundle.weights()
+    header = gguf.read_header(FileSource(place.descriptor), model.member or model.sidecar, place.offset, place.size)
     threads = machine.threads(options.threads, model.size)
     here = url(DEFAULT_HOST, DEFAULT_PORT)
-    tuning = tune(options, place.size)
     free = machine.memory()
+    foreseen = foresee(header, place, options, free.available)
+    tuning = foreseen.tuning
     mode = load_mode(place, os.fstat(place.descriptor).st_size, free=free.available, asked=options.load_mode)
     return {
         "name": manifest.name,
@@ -87,7 +89,7 @@ def _facts(
         "stop": [{"text": text, "origin": origin} for text, origin in defaults.stop_origins.items()],
         "cpu": _variant(environment),
         "load": {"mode": mode.mode, "reason": mode.reason, "copied": mode.copied},
-        "context": _context(place, model, options, tuning, free, taken=place.size if mode.copied else 0),
+        "context": _context(foreseen, free, taken=place.size if mode.copied else 0),
         "threads": {"count": threads.count, "reason": threads.reason, "batch": _batch_threads(options, threads)},
         "batch": {"tokens": tuning.batch, "reason": tuning.batch_reason},
         "ubatch": {"tokens": tuning.ubatch, "reason": tuning.ubatch_reason},
@@ -152,57 +154,24 @@ def _warm(bundle: BundleFile, target: str, options: LoadOptions) -> dict[str, An
     return {"tokens": len(state.tokens), "bytes": state.size, "used": not reason, "reason": reason}
 
 
-def _context(
-    place: WeightsRange, model: Model, options: LoadOptions, tuning: Tuning, free: machine.Memory, *, taken: int
-) -> dict[str, Any]:
-    """What a start would plan with the memory that is free now, of which the weights take `taken` bytes.
-
-    `saved_reason` is empty where the model keeps no conversations.
-    """
-    header = gguf.read_header(FileSource(place.descriptor), model.member or model.sidecar, place.offset, place.size)
-
-    def metadata(key: str) -> str | None:
-        value = header.scalar(key)
-        return header.string(key) if value is None else str(value)
-
-    def count(key: str) -> int:
-        return header.integer(f"{weights.architecture(header)}.{key}") or 0
-
-    cell = memory.cell_size(
-        metadata,
-        count("block_count"),
-        count("attention.head_count"),
-        count("embedding_length"),
-        value_bytes(tuning.key_type),
-        value_bytes(tuning.value_type),
-    )
-    planned = memory.plan(
-        asked_context=options.context_length,
-        asked_parallel=options.parallel,
-        trained=weights.context_length(header),
-        cell=cell,
-        free=free.available,
-        weights=place.size,
-    )
-    saved, saved_reason = 0, ""
-    if model.role != "embedding" and not weights.encodes(header):
-        context_size = planned.context_size if weights.attends_to_all(header) else None
-        saved, saved_reason = memory.saved_limit(free.available, context_size, options.saved)
+def _context(foreseen: Foreseen, free: machine.Memory, *, taken: int) -> dict[str, Any]:
+    """What a start would do with the memory that is free now, of which the weights take `taken` bytes."""
+    plan = foreseen.context
     left = msgspec.structs.replace(free, available=max(0, free.available - taken))
     try:
-        memory.require(planned.cells, cell, left)
+        memory.require(plan.cells, foreseen.cell, left)
         problem = ""
     except BundleError as error:
         problem = error.message
     return {
         "problem": problem,
-        "tokens": planned.context_length,
-        "reason": planned.context_reason,
-        "bytes": planned.size,
-        "parallel": planned.parallel,
-        "parallel_reason": planned.parallel_reason,
-        "saved_bytes": saved,
-        "saved_reason": saved_reason,
+        "tokens": plan.context_length,
+        "reason": plan.context_reason,
+        "bytes": plan.size,
+        "parallel": plan.parallel,
+        "parallel_reason": plan.parallel_reason,
+        "saved_bytes": foreseen.saved,
+        "saved_reason": foreseen.saved_reason,
     }
 
 

@@ -107,6 +107,7 @@ def load(
         for adapter in options.adapters:
             model.load_adapter(adapter.weights.descriptor, adapter.weights.offset, adapter.scale)
         plan = _plan(model, cell, source, options, free.available)
+        tuning = tuning.at_once(plan.cells) if model.encodes else tuning
         if options.embeds:
             engine: Engine = EmbeddingEngine(model, embedder)
         else:
@@ -196,11 +197,12 @@ def _cell(model: Model, tuning: Tuning) -> int:
 def _plan(model: Model, cell: int, source: WeightsRange, options: LoadOptions, free: int) -> memory.ContextPlan:
     return memory.plan(
         asked_context=options.context_length,
-        asked_parallel=1 if model.encodes else options.parallel,
+        asked_parallel=options.parallel,
         trained=model.trained_context,
         cell=cell,
         free=free,
         weights=source.size,
+        encodes=model.encodes,
     )
 
 
@@ -212,16 +214,13 @@ def _context(
     keeps = model.attends_to_all and not model.encodes
     apart = keeps and plan.apart
     idle = min(_IDLE_SEQUENCES, MOST_SEQUENCES - plan.parallel) if keeps and not apart else 0
-    batch, ubatch = max(tuning.batch + tuning.spare, plan.parallel + CHUNK), tuning.ubatch
-    if model.encodes:  # an encoder reads its prompt at once
-        batch = ubatch = plan.cells
     return Context(
         model,
         cells=plan.cells,
         sequences=plan.parallel + idle,
         apart=apart,
-        batch=batch,
-        ubatch=ubatch,
+        batch=max(tuning.batch + tuning.spare, plan.parallel + CHUNK),
+        ubatch=tuning.ubatch,
         threads=threads,
         threads_batch=threads_batch,
         key_type=tuning.key_type,

@@ -84,9 +84,11 @@ def plan(
     cell: int,
     free: int,
     weights: int,
+    encodes: bool = False,
 ) -> ContextPlan:
     """Fit context and parallel sequences to `free` bytes, of which `weights` are about to be used.
 
+    `encodes`: an encoder reads the prompts, which takes one request at a time, whatever was asked for.
     What was asked for is taken as asked. Otherwise: at most the trained length, DEFAULT_CONTEXT tokens and
     DEFAULT_PARALLEL sequences; then fewer sequences, then shorter ones, until the cache takes at most half of what the
     weights leave.
@@ -104,13 +106,15 @@ def plan(
     else:
         context = usual
         context_reason = "all that the model was trained with" if usual == trained else "the default"
-    if asked_parallel:
+    if encodes:
+        parallel, parallel_reason = 1, "an encoder reads one prompt at a time"
+    elif asked_parallel:
         parallel, parallel_reason = asked_parallel, "as asked"
     else:
         parallel = min(DEFAULT_PARALLEL, max(1, affordable // context))
         parallel_reason = "the default" if parallel == DEFAULT_PARALLEL else "as far as memory goes"
     most = -(-context // _CELLS_STEP) * _CELLS_STEP * parallel
-    cheap = most if asked_parallel else _CHEAP // cell if cell else most
+    cheap = most if asked_parallel or encodes else _CHEAP // cell if cell else most
     cells = max(context, min(most, affordable, cheap))
     cells = -(-cells // _CELLS_STEP) * _CELLS_STEP
     return ContextPlan(

@@ -39,6 +39,13 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     flash_attention: Literal["on", "off", "auto"]
     flash_reason: str
 
+    def at_once(self, tokens: int) -> Tuning:
+        """For an encoder, which reads a prompt of up to so many tokens in one batch."""
+        reason = "an encoder reads a prompt at once"
+        return msgspec.structs.replace(
+            self, batch=tokens, spare=0, batch_reason=reason, ubatch=tokens, ubatch_reason="a whole batch"
+        )
+
 
 def tune(options: LoadOptions, weights: int = 0) -> Tuning:
     """What was asked for, else what suits a model of so many bytes of `weights`; 0: unknown.

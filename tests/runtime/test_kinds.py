@@ -244,8 +244,9 @@ def test_an_encoder_reads_the_prompt_and_a_decoder_answers(
 ) -> None:
     path = kinds.ENCODER_DECODER.write(tmp_path_factory.mktemp("kind") / "t5.gguf")
     asked = ["The quick brown fox", "jumps over", "The quick brown fox"]
-    with loaded(path, libs) as model:
+    with loaded(path, libs, options=LoadOptions(parallel=4, threads=1)) as model:
         assert (model.engine.parallel, model.embedder) == (1, None)
+        assert (model.facts.parallel, model.facts.parallel_reason) == (1, "an encoder reads one prompt at a time")
         vocabulary = model.vocabulary
         prompts = [vocabulary.tokenize(said, add_special=True, parse_special=False) for said in asked]
         together = [start(model, prompt[:-1], most=12) for prompt in prompts]

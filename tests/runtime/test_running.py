@@ -137,6 +137,22 @@ def test_info_tells_of_memory_for_conversations_where_the_model_keeps_any(
     assert (" of memory for conversations " in capsys.readouterr().out) == keeps
 
 
+def test_info_tells_of_one_request_at_a_time_where_an_encoder_reads_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(ggufs.build({"general.architecture": "t5", "t5.block_count": 2, "t5.context_length": 512}))
+    environment = {"BUNDLE_FILE": str(path)}
+    info(open_own(environment), LoadSettings(parallel=4), LifeSettings(), environment, as_json=False)
+    page = capsys.readouterr().out
+    for row in (
+        "parallel   1 (an encoder reads one prompt at a time)",
+        "batch      512 tokens a step (an encoder reads a prompt at once)",
+        "           512 of them at once (a whole batch)",
+    ):
+        assert f"\n  {row}\n" in page
+
+
 def test_a_server_unloads_its_model_and_loads_it_again(bundle: Path, libs: Path) -> None:
     given = ["--port", "0", "--keep-alive", "0", "--batch-size", "64", "--cache-type-v", "bf16", "--load-mode", "read"]
     body = {"messages": [{"role": "user", "content": "Say it"}]}
