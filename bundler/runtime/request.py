@@ -167,8 +167,9 @@ class Finished(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """The request could not be answered."""
 
-    kind: Literal["invalid_request", "context_length", "overloaded", "unavailable", "timeout", "internal"]
-    """`unavailable`: the server is stopping, or could not load its model; `timeout`: no answer began in time."""
+    kind: Literal["invalid_request", "context_length", "form", "overloaded", "unavailable", "timeout", "internal"]
+    """`form`: the answer had begun, and nothing can follow in the form that was asked for; `unavailable`: the server is
+    stopping, or could not load its model; `timeout`: no answer began in time."""
     message: str
 
 

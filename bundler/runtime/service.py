@@ -259,6 +259,10 @@ def _submit(loaded: Loaded, job: Job) -> Handle | Failed:
 
 
 def _finished(answer: AnswerText, finish: EngineFinish) -> Finished | Failed:
+    if finish.reason == "constraint" and not (answer.cut or answer.ended):
+        return Failed(
+            "form", f"{finish.error}, after {finish.completion_tokens} tokens of it; ask for another, simpler form"
+        )
     if finish.reason == "failed" and not (answer.cut or answer.ended):
         return Failed("internal", finish.error)
     reason: FinishReason = "cancelled"

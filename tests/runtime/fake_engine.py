@@ -63,6 +63,8 @@ class ScriptedEngine:
     hold: bool = False
     refuse: Exception | None = None
     fail: str = ""
+    stuck: str = ""
+    """Why the constraint cannot be followed further than the answer."""
     end: EngineReason = "stop"
     """How an answer ends that is told to its last token."""
     jobs: list[Job] = field(default_factory=list)
@@ -108,13 +110,13 @@ class ScriptedEngine:
             sent += 1
             job.on_tokens([token], None)
         finish = EngineFinish(
-            reason="failed" if self.fail else reason,
+            reason="failed" if self.fail else "constraint" if self.stuck else reason,
             prompt_tokens=len(job.prompt),
             completion_tokens=sent + (reason == "stop"),
             cached_tokens=0,
             prompt_seconds=0.1,
             completion_seconds=0.2,
-            error=self.fail,
+            error=self.fail or self.stuck,
         )
         self.finishes.append(finish)
         job.on_tokens([], finish)

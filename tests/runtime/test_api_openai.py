@@ -386,6 +386,20 @@ def test_a_failure_of_the_engine_in_a_stream() -> None:
     assert last["error"]["message"] == "the model broke"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_form_that_becomes_too_complex_is_the_fault_of_the_request(stream: bool) -> None:
+    response = post(ScriptedEngine("ab", stuck="failed: too complex"), CHAT, HELLO | {"stream": stream})
+    *before, last = events(response) if stream else [response.json()]
+    assert response.status_code == (200 if stream else 400)
+    assert "".join(event["choices"][0]["delta"]["content"] for event in before) == "ab" * stream
+    assert last["error"] == {
+        "message": "failed: too complex, after 3 tokens of it; ask for another, simpler form",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "form_not_followed",
+    }
+
+
 def test_a_template_that_refuses_the_messages() -> None:
     template = MANIFEST.template
     assert template

@@ -38,6 +38,28 @@ async def streamed(app: ASGIApp, **fields: Any) -> tuple[str, str]:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_grammar_that_nothing_goes_on_with_is_the_fault_of_the_request(app: ASGIApp, stream: bool) -> None:
+    body = {"prompt": "\n", "stream": stream, "grammar": r'root ::= "abc" [b-a]'}
+    response = await call(app, "POST", "/v1/completions", json=body)
+    if stream:
+        *lines, last = [json.loads(line.removeprefix("data: ")) for line in response.text.splitlines() if line]
+        assert "".join(choice["text"] for line in lines for choice in line["choices"]) == "abc"
+    else:
+        last = response.json()
+    assert response.status_code == (200 if stream else 400)
+    assert last["error"] == {
+        "message": (
+            "failed to follow the form of the answer further: no token is allowed, after 3 tokens of it; "
+            "ask for another, simpler form"
+        ),
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "form_not_followed",
+    }
+
+
+@pytest.mark.anyio
 async def test_a_character_of_several_tokens_comes_whole(app: ASGIApp) -> None:
     assert await streamed(app) == (SAYS, "stop")
 

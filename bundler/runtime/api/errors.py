@@ -55,6 +55,8 @@ def from_failed(failed: Failed) -> ApiError:
         return ApiError(400, failed.message)
     if failed.kind == "context_length":
         return ApiError(400, failed.message, param="messages", code="context_length_exceeded")
+    if failed.kind == "form":  # the request's own fault: a client that asks again gets no further
+        return ApiError(400, failed.message, code="form_not_followed")
     if failed.kind == "internal":
         return ApiError(500, failed.message, kind="server_error")
     code = failed.kind

@@ -16,12 +16,12 @@ import msgspec
 
 from bundler.runtime.request import Sampling
 
-EngineReason = Literal["stop", "length", "timeout", "cancelled", "failed"]
+EngineReason = Literal["stop", "length", "timeout", "cancelled", "constraint", "failed"]
 
 
 class EngineFinish(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended. `stop`: the model ended its turn; `length`: `max_tokens` or the context is used up; `timeout`:
-    its `time_limit` is, maybe before its first token."""
+    its `time_limit` is, maybe before its first token; `constraint`: its constraint cannot be followed further."""
 
     reason: EngineReason
     prompt_tokens: int
@@ -34,7 +34,7 @@ class EngineFinish(msgspec.Struct, frozen=True, kw_only=True):
     completion_seconds: float
     """From the first token to the last."""
     error: str = ""
-    """Why a job failed; empty otherwise."""
+    """Why a job failed, or its constraint; empty otherwise."""
 
 
 OnTokens = Callable[[list[int], EngineFinish | None], None]

@@ -194,9 +194,9 @@ class Scheduler:
         self._cache.shift(slot, task, discard)
 
     def give_up(self, piece: Piece, message: str) -> None:
-        """Note that a piece was computed, and end its task, which no token could be drawn for."""
+        """Note that a piece was computed, and end its task, for which no token could be drawn that is allowed."""
         self.advance(piece, None, False)
-        piece.task.reason, piece.task.error = "failed", message
+        piece.task.reason, piece.task.error = "constraint", message
         self._release(piece.task)
 
     def fail(self, message: str) -> list[Task]:
