@@ -100,7 +100,7 @@ def test_info_tells_what_is_decided_and_why(bundle: Path, libs: Path) -> None:
     assert facts["sampling"]["temperature"] == {"value": 0, "origin": "modelfile"}
     assert facts["sampling"]["top_k"] == {"value": 40, "origin": "default"}
     assert facts["stop"] == [{"text": "<|im_end|>", "origin": "template"}]
-    assert facts["batch"] == {"tokens": 512, "reason": "the default"}
+    assert facts["batch"] == {"tokens": 1024, "reason": "the model is small; up to 128 more where they end a prompt"}
     assert facts["cache_types"]["key"] == "f16"
     assert facts["life"]["keep_alive"]["seconds"] is None
     page = run(bundle, "info", "--threads", "1", BUNDLE_LIBS=str(libs)).stdout
