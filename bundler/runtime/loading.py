@@ -42,6 +42,7 @@ from bundler.runtime.tuning import Tuning, tune, value_bytes
 
 _IDLE_SEQUENCES = 28
 """Conversations that stay in the KV cache beside the running ones, where each costs no more than its cells."""
+_QUEUE = 64
 _STALLED_WORK = 2 * 10**12
 """Weights times prompt tokens that sequences wait for, where several prompts have come: 1,600 tokens of a 1B model."""
 _MOST_STALLED = 8192
@@ -115,7 +116,7 @@ def load(
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
             context_size = plan.context_size if model.attends_to_all else None
             saved, _ = memory.saved_limit(free.available, context_size, options.saved)
-            engine, warm_tokens = _engine(model, context, plan, embedder, saved, tuning.spare, options.warmth)
+            engine, warm_tokens = _engine(model, context, plan, embedder, saved, tuning.spare, options)
             engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:
         embedder.close()
@@ -236,9 +237,10 @@ def _engine(
     embedder: LazyEmbedder,
     saved: int,
     spare: int,
-    warmth: Warmth | None,
+    options: LoadOptions,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
+    warmth = options.warmth
     if warmth is not None and len(warmth.tokens) >= plan.context_length:
         warmth = None
     cache = Cache(
@@ -253,7 +255,13 @@ def _engine(
     runner = LlamaRunner(model, context, batch=context.batch, context_length=length, beside=[embedder])
     stalled = min(max(_STALLED_WORK // max(1, model.parameters), batch), _MOST_STALLED)
     scheduler = Scheduler(
-        cache, parallel=plan.parallel, context_length=length, batch=batch, spare=spare, most_stalled=stalled
+        cache,
+        parallel=plan.parallel,
+        context_length=length,
+        batch=batch,
+        spare=spare,
+        most_stalled=stalled,
+        queue=_QUEUE if options.queue is None else options.queue,
     )
     return RunningEngine(runner, scheduler), warm_tokens
 

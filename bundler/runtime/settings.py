@@ -37,6 +37,8 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of one conversation, prompt and answer together."""
     parallel: int | None = None
     """Requests answered at the same time."""
+    max_queue: int | None = None
+    """Requests that wait beside these; more are refused."""
     threads: int | None = None
     threads_batch: int | None = None
     batch_size: int | None = None
@@ -54,6 +56,7 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True):
         return LoadOptions(
             context_length=self.ctx_size or defaults.context_length,
             parallel=self.parallel,
+            queue=self.max_queue,
             threads=self.threads or defaults.threads,
             threads_batch=self.threads_batch,
             batch=self.batch_size or (whole_chunks(defaults.batch) if defaults.batch else None),
@@ -184,6 +187,7 @@ def api_key(text: str) -> str:
 LOADING = (
     Option("ctx-size", "tokens of one conversation, prompt and answer together", whole_number(16, 1 << 24), "N"),
     Option("parallel", "requests answered at the same time", whole_number(1, 256), "N"),
+    Option("max-queue", "requests that wait beside these; more get 503 (default: 64)", whole_number(0, 1 << 16), "N"),
     Option("threads", "threads that compute", whole_number(1, 512), "N"),
     Option("threads-batch", "threads that compute prompts (default: as many)", whole_number(1, 512), "N"),
     Option("batch-size", "most tokens computed in one step", batch_size, "N"),

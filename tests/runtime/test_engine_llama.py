@@ -18,6 +18,7 @@ from bundler.runtime.engine.interface import (
     Job,
     Loaded,
     LoadOptions,
+    Overloaded,
     PromptTooLong,
     Verdict,
     WeightsRange,
@@ -116,6 +117,14 @@ def test_weights_are_used_where_they_lie_in_a_file(chain_model: Path, libs: Path
         assert model.facts.load_mode == ("read" if beside else "mapped")
         tokens, _ = generate(model, model.vocabulary.tokenize("a", add_special=False, parse_special=False))
         assert text(model, tokens) == "bcdefghijklmnopqrstuvwxy"
+
+
+def test_requests_beyond_the_queue_are_refused_at_once(random_model: Path, libs: Path) -> None:
+    with loaded(random_model, libs, options=LoadOptions(threads=1, parallel=1, queue=1)) as model:
+        pending = [start(model, [5, 6, 7], most=200) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            start(model, [5, 6, 7])
+        assert [answer(each)[1].completion_tokens for each in pending] == [200, 200]
 
 
 def test_text_becomes_tokens_and_back(random_model: Path, libs: Path) -> None:

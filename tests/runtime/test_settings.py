@@ -48,7 +48,7 @@ def test_every_setting_can_be_given_by_option_and_by_variable() -> None:
     words = {
         "ctx-size": "512", "parallel": "2", "threads": "1", "threads-batch": "2", "batch-size": "256",
         "ubatch-size": "128", "cache-type-k": "q8_0", "cache-type-v": "bf16", "flash-attn": "on", "load-mode": "read",
-        "cache-ram": "256", "keep-alive": "5m", "request-timeout": "1h",
+        "cache-ram": "256", "max-queue": "7", "keep-alive": "5m", "request-timeout": "1h",
     }  # fmt: skip
     options = [part for name, word in words.items() for part in (f"--{name}", word)]
     variables = {f"BUNDLE_{name.upper().replace('-', '_')}": word for name, word in words.items()}
@@ -57,7 +57,7 @@ def test_every_setting_can_be_given_by_option_and_by_variable() -> None:
     assert (found.life.keep_alive, found.life.request_timeout, found.life.context_shift) == (300, 3600, True)
     assert found.load.options(Defaults()) == LoadOptions(
         context_length=512, parallel=2, threads=1, threads_batch=2, batch=256, ubatch=128, key_type="q8_0",
-        value_type="bf16", flash_attention="on", saved=256 << 20, load_mode="read",
+        value_type="bf16", flash_attention="on", saved=256 << 20, load_mode="read", queue=7,
     )  # fmt: skip
 
 

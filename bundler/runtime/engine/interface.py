@@ -229,6 +229,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens per sequence; None: a bounded default fitted to memory."""
     parallel: int | None = None
     """Sequences at a time; None: 4, fewer where memory is tight."""
+    queue: int | None = None
+    """Most requests that wait for others to end; None: a default."""
     threads: int | None = None
     """None: one per usable physical core."""
     threads_batch: int | None = None

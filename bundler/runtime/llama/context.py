@@ -134,6 +134,9 @@ class Context:
         self.cells = int(binding.llama_n_ctx(pointer))
         self.trims = model.attends_to_all
         self._decode = binding.llama_decode
+        self._logits_at = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)(
+            ("llama_get_logits_ith", binding._lib)
+        )  # too quick to let other threads run
         self._memory = binding.llama_get_memory(pointer)
         self._least_copied = max(_LEAST_COPIED, self.cells // sequences // _COPIED_SHARE) if apart else 1
         self._copied: set[int] = set()
@@ -291,7 +294,7 @@ class Context:
 
     def row(self, index: int) -> int:
         """The address of the logits after batch position `index`, one float for each token of the vocabulary."""
-        return ctypes.addressof(self.model.library.binding.llama_get_logits_ith(self.pointer, index).contents)
+        return int(self._logits_at(self.pointer, index))
 
     def logits(self, index: int) -> list[float]:
         """Scores of every token of the vocabulary after batch position `index`."""
