@@ -86,11 +86,12 @@ def test_launch_settings_name_files_that_exist(base: Path) -> None:
 
 
 @pytest.mark.skipif(not targets.host().endswith("x86_64"), reason="names the CPU variants of x86")
-def test_every_cpu_variant_and_nothing_else_of_llama_cpp(base: Path) -> None:
+def test_llama_cpp_with_every_cpu_variant_and_a_library_of_our_own(base: Path) -> None:
     assert sorted(path.name for path in (base / "lib").iterdir()) == sorted(
         [
             *("libggml-base.so", "libggml-base.so.0", "libggml.so", "libggml.so.0", "libllama.so", "libllama.so.0"),
             *(f"libggml-cpu-{variant}.so" for variant in X86_VARIANTS),
+            "liblikeliest.so",
         ]
     )
 
