@@ -34,7 +34,7 @@ EXCLUDED = (
     *("tkinter", "turtle", "idlelib", "unittest", "test", "pydoc", "pydoc_data", "doctest", "lib2to3", "distutils"),
     *("ensurepip", "venv", "setuptools", "pkg_resources", "pip", "sqlite3", "curses", "xmlrpc", "ftplib", "pdb"),
     "readline",  # GPL
-    *("numpy", "diskcache", "trio", "watchfiles", "websockets", "wsproto", "uvloop", "httptools", "yaml", "dotenv"),
+    *("numpy", "diskcache", "trio", "watchfiles", "websockets", "wsproto", "uvloop", "h11", "yaml", "dotenv"),
 )
 """Never wanted in a bundle, though something imports it where it is present."""
 

@@ -10,34 +10,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-import h11
 import uvicorn
 import uvicorn.lifespan.off  # uvicorn finds it by name, which a freezer cannot see
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bundler.runtime.httpprotocol import HttpProtocol
 
 _STREAMS_END_SECONDS = 5
-
-
-class _Connection(h11.Connection):
-    """Frames the chunks of a response without h11's bookkeeping, which they do not change."""
-
-    _chunked = False
-
-    def send(self, event: Any) -> Any:
-        if self._chunked and isinstance(event, h11.Data):
-            return b"%x\r\n%b\r\n" % (len(event.data), event.data) if event.data else b""
-        written = super().send(event)
-        self._chunked = isinstance(event, h11.Response) and b"\r\nTransfer-Encoding: chunked\r\n" in (written or b"")
-        return written
-
-
-class _Protocol(H11Protocol):
-    """uvicorn's, with connections of ours."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.conn = _Connection(h11.SERVER)
 
 
 class HttpServer(uvicorn.Server):
@@ -49,7 +28,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=HttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -117,6 +117,7 @@ def test_bill_of_materials_and_licences_belong_together(pack: Pack) -> None:
         "llama-cpp-python",
         "starlette",
         "uvicorn",
+        "httptools",
         "msgspec",
         "jinja2",
         "zstd",
