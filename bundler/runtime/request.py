@@ -157,6 +157,8 @@ class Delta(msgspec.Struct, frozen=True):
     text: str
     tokens: Sequence[ToldToken] = ()
     """Those that were drawn since the last one, where that was asked for; their text may come later."""
+    last: bool = False
+    """Whether the end of the answer is known already, and the next event."""
 
 
 class Finished(msgspec.Struct, frozen=True):

@@ -128,7 +128,7 @@ class Service:
                 if request.likeliest is not None:
                     told = [_told(drawn, begun.vocabulary) for drawn in inbox.drawn(answer.tokens - before)]
                 if text or told:
-                    yield Delta(text, told)
+                    yield Delta(text, told, last=finish is not None)
                 if answer.ended:
                     begun.handle.cancel()
             if finish.reason == "timeout" and not finish.completion_tokens:

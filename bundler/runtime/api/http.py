@@ -1,13 +1,16 @@
-"""What every dialect needs of HTTP: a bounded JSON body in, JSON or events out, an end when the client goes."""
+"""What every dialect needs of HTTP: a bounded JSON body in, JSON or events out.
+
+The server cancels the task of a request whose client goes away; nobody here looks out for that.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -30,10 +33,15 @@ async def read_json(request: HttpRequest, decoder: msgspec.json.Decoder[T]) -> T
     if announced.isdecimal() and int(announced) > MAX_BODY:
         raise _too_large()
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > MAX_BODY:
             raise _too_large()
+        more = message.get("more_body", False)
     if not body:
         raise ApiError(400, "the body is empty; send JSON", code="invalid_json")
     try:
@@ -52,41 +60,25 @@ def error_response(error: ApiError) -> Response:
     return json_response(error.openai(), error.status, error.headers)
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of `work`; None, and `work` cancelled, when the client goes away first."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+class EventStream:
+    """Server-sent events, each sent when it comes; an ASGI application."""
 
-
-class EventStream(Response):
-    """Server-sent events; the generator is closed at once when the client goes away."""
-
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
-        super().__init__(None, 200, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}, "text/event-stream")
-        del self.headers["content-length"]
+    def __init__(self, events: AsyncGenerator[tuple[bytes, bool], None]) -> None:
+        """`events`: each with whether more follow."""
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
-            await unless_gone(receive, self._send_all(send))
-
-    async def _send_all(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for event in self._events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async with aclosing(self._events) as events:
+            await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+            async for event, more in events:
+                await send({"type": "http.response.body", "body": event, "more_body": more})
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+_STREAM_HEADERS = [
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+]
 
 
 def _too_large() -> ApiError:

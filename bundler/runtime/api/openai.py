@@ -5,6 +5,7 @@ A thin translation: bodies to internal requests (`openai_requests`), events back
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from bundler.runtime.api.choices import numbered
 from bundler.runtime.api.conversing import rendered
 from bundler.runtime.api.errors import from_failed
-from bundler.runtime.api.http import EventStream, json_response, read_json, unless_gone
+from bundler.runtime.api.http import EventStream, json_response, read_json
 from bundler.runtime.api.models import asked
 from bundler.runtime.api.openai_bodies import ChatCompletion, Completion
 from bundler.runtime.api.openai_requests import chat_requests, completion_requests
@@ -30,7 +31,6 @@ _CHAT = msgspec.json.Decoder(ChatCompletion)
 _TEXT = msgspec.json.Decoder(Completion)
 _ENCODE = msgspec.json.Encoder().encode
 _DONE = b"data: [DONE]\n\n"
-_GONE = 499
 
 Events = AsyncGenerator[tuple[int, Event], None]
 
@@ -70,33 +70,31 @@ class OpenAI:
         page = service.page
         return card | {"status": status} | ({"page": page} if page else {})
 
-    async def _chat(self, request: HttpRequest) -> Response:
+    async def _chat(self, request: HttpRequest) -> Response | EventStream:
         body = await read_json(request, _CHAT)
         service = asked(self._services, body.model)
         requests = chat_requests(body, service.defaults)
         shape = Shape("chat", service.name)
         if body.render_only:
             return json_response(shape.rendered(await rendered(service, requests[0])))
-        return await _respond(request, service, shape, body, requests)
+        return await _respond(service, shape, body, requests)
 
-    async def _text(self, request: HttpRequest) -> Response:
+    async def _text(self, request: HttpRequest) -> Response | EventStream:
         body = await read_json(request, _TEXT)
         service = asked(self._services, body.model)
         requests = completion_requests(body, service.defaults)
-        return await _respond(request, service, Shape("text", service.name), body, requests)
+        return await _respond(service, Shape("text", service.name), body, requests)
 
 
 async def _respond(
-    request: HttpRequest, service: Service, shape: Shape, body: ChatCompletion | Completion, requests: Sequence[Request]
-) -> Response:
+    service: Service, shape: Shape, body: ChatCompletion | Completion, requests: Sequence[Request]
+) -> Response | EventStream:
     events = numbered([service.answer(one) for one in requests])
     answers = _Answers(shape, len(requests), each=body.n or 1)
     if not body.stream:
-        return await unless_gone(request.receive, answers.whole(events)) or Response(status_code=_GONE)
-    started = await unless_gone(request.receive, _start(events))
-    if started is None:
-        await events.aclose()
-        return Response(status_code=_GONE)
+        return await answers.whole(events)
+    await _start(events)
+    await asyncio.sleep(0)  # requests that came with this one reach the engine first
     return EventStream(answers.chunks(events, with_usage=body.wants_usage))
 
 
@@ -132,43 +130,54 @@ class _Answers:
         ]
         return json_response(self._shape.whole(choices, self._usage()))
 
-    async def chunks(self, events: Events, *, with_usage: bool) -> AsyncGenerator[bytes, None]:
-        """A stream; an answer that fails ends it."""
+    async def chunks(self, events: Events, *, with_usage: bool) -> AsyncGenerator[tuple[bytes, bool], None]:
+        """A stream: its events, and whether more follow. What is known to end with the next one goes with that.
+
+        An answer that fails ends it.
+        """
         shape = self._shape
         around = [_around(shape.chunk(index, {"content": ""}, None, usage=with_usage)) for index in self._indices]
         async with aclosing(events):
             if shape.first:
                 for index in self._indices:
-                    yield _data(shape.chunk(index, shape.first, None, usage=with_usage))
+                    yield _data(shape.chunk(index, shape.first, None, usage=with_usage)), True
+            held = b""
             async for index, event in events:
-                if isinstance(event, Delta) and not event.tokens:
-                    before, after = around[index]
-                    yield before + _ENCODE(event.text) + after
-                elif isinstance(event, Delta):
-                    delta = {"content": event.text}
-                    yield _data(shape.chunk(index, delta, None, usage=with_usage, told=event.tokens))
+                if isinstance(event, Delta):
+                    if event.tokens:
+                        delta = {"content": event.text}
+                        data = _data(shape.chunk(index, delta, None, usage=with_usage, told=event.tokens))
+                    else:
+                        before, after = around[index]
+                        data = before + _ENCODE(event.text) + after
+                    if event.last:
+                        held += data
+                    else:
+                        yield data, True
                 elif failed := _failure(event):
-                    yield _data(from_failed(failed).openai())
+                    yield held + _data(from_failed(failed).openai()), False
                     return
                 elif isinstance(event, Finished):
                     self._usages[index] = event.usage
-                    yield _data(shape.chunk(index, {}, event.reason, usage=with_usage))
-        if all(self._usages):
+                    held += _data(shape.chunk(index, {}, event.reason, usage=with_usage))
+                    if all(self._usages):
+                        break
+                    yield held, True
+                    held = b""
             if with_usage:
-                yield _data(shape.usage_chunk(self._usage()))
-            yield _DONE
+                held += _data(shape.usage_chunk(self._usage()))
+            yield held + _DONE, False
 
     def _usage(self) -> dict[str, Any]:
         return usage([each for each in self._usages if each is not None], self._each)
 
 
-async def _start(events: Events) -> bool:
+async def _start(events: Events) -> None:
     """Wait until the first prompt is accepted: until then an error still has a status of its own."""
     _, event = await anext(events)
     if isinstance(event, Failed):
         await events.aclose()
         raise from_failed(event)
-    return True
 
 
 _STOPPING = Failed("unavailable", "the server is stopping; the answer was not finished")

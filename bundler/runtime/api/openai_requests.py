@@ -6,6 +6,7 @@ A known field that cannot be honoured is refused, never ignored.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 
@@ -72,9 +73,9 @@ def _prompts(prompt: str | list[str | int | list[int]]) -> Sequence[str | list[i
     """OpenAI takes a text, token ids, or a list of either."""
     if isinstance(prompt, str):
         return [prompt]
-    tokens = [item for item in prompt if isinstance(item, int)]
-    if tokens and len(tokens) == len(prompt):
-        return [tokens]
-    if tokens or not prompt:
+    kinds = set(map(type, prompt))
+    if kinds == {int}:
+        return [cast(list[int], prompt)]
+    if int in kinds or not prompt:
         raise ApiError(400, "prompt: a list holds either texts or token ids", param="prompt")
     return [item for item in prompt if not isinstance(item, int)]
