@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from collections.abc import Awaitable, Sequence
@@ -40,10 +41,42 @@ def build_app(
     """
     public = [*page, Route("/health", _Health(services.main.residence), methods=["GET"])]
     dialects = (OpenAI(services, created), Embeddings(services), Reranking(services), LlamaServer(services))
-    app: ASGIApp = Router([*public, *(route for dialect in dialects for route in dialect.routes())])
+    app: ASGIApp = _Routes([*public, *(route for dialect in dialects for route in dialect.routes())])
     if api_key:
         app = KeyGuard(app, key=api_key, open_paths={route.path for route in public})
     return Guard(_Errors(app, verbose=verbose), loopback_only=loopback_only, bundle_id=bundle_id)
+
+
+class _Routes:
+    """Starlette's router, which looks through all routes in turn, behind a look at those without parameters.
+
+    Their endpoints are called without Starlette's exception handlers, which this application does not have.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._router = Router(routes)
+        plain = [route for route in reversed(routes) if not route.param_convertors]
+        self._apps = {route.path: (route.methods or set(), _app_of(route)) for route in plain}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods, app = self._apps.get(scope["path"], (_NO_METHODS, self._router))
+        await (app if scope["method"] in methods else self._router)(scope, receive, send)
+
+
+_NO_METHODS: set[str] = set()
+
+
+def _app_of(route: Route) -> ASGIApp:
+    """What answers the route's requests."""
+    endpoint = route.endpoint
+    if not inspect.iscoroutinefunction(endpoint):
+        return route.app
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return app
 
 
 class _Health:

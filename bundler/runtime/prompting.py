@@ -169,6 +169,6 @@ def _require_possible(text: str, vocabulary: Vocabulary, context_length: int) ->
 def _checked(tokens: list[int], vocabulary: Vocabulary) -> list[int]:
     if not tokens:
         raise BundleError("failed to answer an empty prompt")
-    if any(not 0 <= token < vocabulary.size for token in tokens):
+    if min(tokens) < 0 or max(tokens) >= vocabulary.size:
         raise BundleError(f"failed to read the prompt: token ids of this model are 0 to {vocabulary.size - 1}")
     return tokens

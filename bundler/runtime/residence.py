@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from bundler.errors import BundleError
@@ -55,8 +55,7 @@ class Residence:
             async with self.use():
                 pass
 
-    @asynccontextmanager
-    async def use(self, keep_alive: float | None = None) -> AsyncIterator[Loaded]:
+    def use(self, keep_alive: float | None = None) -> AbstractAsyncContextManager[Loaded]:
         """The model, for as long as the block lasts; it is loaded where it is not there.
 
         `keep_alive`: seconds that it stays afterwards, until somebody asks for another time; None: as it was before.
@@ -65,13 +64,7 @@ class Residence:
             BundleError: it could not be loaded.
             EngineClosed: `close` was called.
         """
-        self._enter()
-        try:
-            yield await self._loaded()
-        finally:
-            if keep_alive is not None:
-                self._keep_alive = keep_alive
-            self._leave()
+        return _Use(self, keep_alive)
 
     async def in_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Run in a thread what needs the model, which stays until that is done, even where nobody waits for it."""
@@ -91,6 +84,16 @@ class Residence:
             await self._unloading
         if self.startup.loaded:
             await asyncio.to_thread(self.startup.loaded.engine.close)
+
+    async def enter(self) -> Loaded:
+        """Begin to use the model, as `use` does; `leave` follows, also where this fails."""
+        self._enter()
+        return await self._loaded()
+
+    def leave(self, keep_alive: float | None) -> None:
+        if keep_alive is not None:
+            self._keep_alive = keep_alive
+        self._leave()
 
     async def _loaded(self) -> Loaded:
         startup = self.startup
@@ -151,3 +154,21 @@ class Residence:
         self._leave()
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it where nobody waits
+
+
+class _Use(AbstractAsyncContextManager[Loaded]):
+    """The model while a block lasts. Each request has one, and a generator in its place would cost it more."""
+
+    def __init__(self, residence: Residence, keep_alive: float | None) -> None:
+        self._residence = residence
+        self._keep_alive = keep_alive
+
+    async def __aenter__(self) -> Loaded:
+        try:
+            return await self._residence.enter()
+        except BaseException:
+            self._residence.leave(self._keep_alive)
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self._residence.leave(self._keep_alive)

@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import socket
 from collections.abc import Awaitable, Set
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -29,6 +30,7 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback if address else host.lower() == "localhost"
 
 
+@lru_cache(maxsize=64)
 def host_allowed(header: str, own_name: str = "") -> bool:
     """Whether a Host header names this machine, for a server that listens on loopback.
 
