@@ -116,7 +116,7 @@ def load(
             context = _context(model, plan, tuning, threads.count, options.threads_batch)
             context_size = plan.context_size if model.attends_to_all else None
             saved, _ = memory.saved_limit(free.available, context_size, options.saved)
-            engine, warm_tokens = _engine(model, context, plan, embedder, saved, tuning.spare, options)
+            engine, warm_tokens = _engine(model, context, plan, embedder, saved, tuning, options)
             engine = _after_encoder(model, engine) if model.encodes else engine
     except BundleError:
         embedder.close()
@@ -236,7 +236,7 @@ def _engine(
     plan: memory.ContextPlan,
     embedder: LazyEmbedder,
     saved: int,
-    spare: int,
+    tuning: Tuning,
     options: LoadOptions,
 ) -> tuple[RunningEngine, int]:
     """The engine, and how many tokens of a prompt it knows already."""
@@ -251,7 +251,7 @@ def _engine(
         beginning=warmth.tokens if warmth else (),
     )
     warm_tokens = _preload(cache, warmth) if warmth else 0
-    length, batch = plan.context_length, context.batch - spare
+    length, batch = plan.context_length, context.batch - tuning.spare
     runner = LlamaRunner(model, context, batch=context.batch, context_length=length, beside=[embedder])
     stalled = min(max(_STALLED_WORK // max(1, model.parameters), batch), _MOST_STALLED)
     scheduler = Scheduler(
@@ -259,7 +259,8 @@ def _engine(
         parallel=plan.parallel,
         context_length=length,
         batch=batch,
-        spare=spare,
+        spare=tuning.spare,
+        ubatch=tuning.ubatch,
         most_stalled=stalled,
         queue=_QUEUE if options.queue is None else options.queue,
     )

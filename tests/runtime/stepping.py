@@ -55,12 +55,14 @@ class Steps:
         trims: bool = True,
         shifts: bool = True,
         beginning: Sequence[int] = (),
+        batch: int = 512,
         spare: int = 0,
+        ubatch: int | None = None,
     ) -> None:
         self.runner = RowsRunner()
         self.runner.trims, self.runner.shifts = trims, shifts
         self.cache = Cache(self.runner, slots=slots, cells=cells, saved_limit=saved, beginning=beginning)
-        self.scheduler = Scheduler(self.cache, context_length=context, spare=spare)
+        self.scheduler = Scheduler(self.cache, context_length=context, batch=batch, spare=spare, ubatch=ubatch)
 
     def submit(self, prompt: Sequence[int], max_tokens: int | None = None, sampling: Sampling = RANDOM) -> Task:
         return self.scheduler.submit(job(prompt, Answer(), max_tokens, sampling))

@@ -14,6 +14,7 @@ import pytest
 from bundler.errors import BundleError
 from bundler.runtime import libraries, loading
 from bundler.runtime.engine.interface import (
+    Drawn,
     EngineFinish,
     Job,
     Loaded,
@@ -196,6 +197,32 @@ def test_a_seed_repeats_an_answer_whatever_came_between(quantized_model: Path, l
         for other in range(3):
             generate(model, [other + 5] * 150)
             assert generate(model, prompt, sampling=seeded)[0] == first
+
+
+@pytest.mark.parametrize("sampling", [Sampling(seed=7), GREEDY], ids=["seeded", "greedy"])
+@pytest.mark.parametrize("length", [520, 1030])
+def test_what_is_computed_again_comes_out_the_same_to_the_last_bit(
+    quantized_model: Path, libs: Path, sampling: Sampling, length: int
+) -> None:
+    prompt = [(index * 131 + 7) % 304 for index in range(length)]
+    drawn: list[list[Drawn]] = [[], []]
+    cached = []
+    with loaded(quantized_model, libs, options=LoadOptions(threads=1, context_length=2048)) as model:
+        for each in drawn:
+            pending: Pending = queue.Queue()
+            model.engine.submit(
+                Job(
+                    prompt=prompt,
+                    sampling=sampling,
+                    max_tokens=3,
+                    likeliest=5,
+                    on_tokens=lambda new, end, to=pending: to.put((new, end)),  # type: ignore[misc]
+                    on_drawn=each.append,
+                )
+            )
+            cached.append(answer(pending)[1].cached_tokens)
+    assert cached[0] == 0 < cached[1]
+    assert drawn[0] == drawn[1]
 
 
 def test_a_seed_repeats_an_answer_and_none_does_not(random_model: Path, libs: Path) -> None:

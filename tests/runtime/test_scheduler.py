@@ -34,6 +34,35 @@ def test_a_prompt_that_nearly_fits_into_a_step_ends_in_it() -> None:
     assert long.missing == 252
 
 
+@pytest.mark.parametrize(
+    ("length", "counts"),
+    [(512, [512]), (513, [448, 65]), (575, [448, 127]), (576, [576]), (640, [640]), (1030, [512, 448, 70])],
+)
+def test_no_step_ends_in_a_few_tokens_computed_by_themselves(length: int, counts: list[int]) -> None:
+    steps = Steps(spare=128, ubatch=512)
+    steps.submit([7] * length)
+    assert [steps.step() for _ in counts] == [[(0, count)] for count in counts]
+
+
+def test_nor_does_one_of_several_prompts() -> None:
+    steps = Steps(slots=4, spare=128, ubatch=512)
+    for number, length in enumerate((100, 200, 230)):
+        steps.submit([number] * length)
+    assert steps.step() == [(0, 100), (1, 200), (2, 128)]
+
+
+def test_a_prompt_goes_on_in_the_end_beside_however_many_answers() -> None:
+    steps = Steps(slots=66, spare=128, ubatch=128, cells=1 << 15)
+    for number in range(65):
+        steps.submit([number] * 3)
+    while any(task.missing > 1 for task in steps.scheduler.running):
+        steps.step(ignore_end=True)
+    last = steps.submit([7] * 70)
+    for _ in range(6):
+        steps.step(ignore_end=True)
+    assert last.completion_tokens > 0
+
+
 def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
     steps = Steps()
     steps.submit([7] * 2000)

@@ -48,6 +48,7 @@ class Scheduler:
         parallel: int | None = None,
         batch: int = 512,
         spare: int = 0,
+        ubatch: int | None = None,
         mixed_batch: int = 128,
         most_stalled: int = 1536,
         queue: int = 64,
@@ -55,9 +56,9 @@ class Scheduler:
         """`cache` holds at least `context_length` cells; `parallel`: most running tasks, None: one for each slot.
 
         `batch`: most tokens of a step, but for `spare` further ones where they end a prompt; `mixed_batch`: for each
-        prompt, most prompt tokens of a step in which other sequences wait for their next token, likewise;
-        `most_stalled`: of several prompts, most tokens that are computed one step after another while these wait;
-        `queue`: most waiting jobs.
+        prompt, most prompt tokens of a step in which other sequences wait for their next token, likewise; `ubatch`: of
+        a step's tokens so many are computed at once, None: all; `most_stalled`: of several prompts, most tokens that
+        are computed one step after another while these wait; `queue`: most waiting jobs.
         """
         self.context_length = context_length
         self.parallel = parallel or len(cache.slots)
@@ -65,6 +66,7 @@ class Scheduler:
         self._cache = cache
         self._batch = batch
         self._spare = spare
+        self._ubatch = ubatch or batch + spare
         self._mixed_batch = mixed_batch
         self._most_stalled = most_stalled
         self._queue = queue
@@ -151,12 +153,14 @@ class Scheduler:
         if pieces:
             budget = min(budget, self._mixed_batch * len(prefills))
         prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
+        taken = len(pieces)
         for missing, _, task, slot in prefills:
-            count = self._portion(task, slot, budget)
+            count = self._portion(task, slot, budget, taken)
             task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue
             budget -= count
+            taken += count
             begin = len(slot.tokens)
             pieces.append(Piece(task, slot, task.tokens[begin : begin + count], begin, count == missing))
         if len(pieces) == 1:
@@ -284,17 +288,29 @@ class Scheduler:
             task.cut = self._cache.cut(task.tokens)
             self.waiting.appendleft(task)
 
-    def _portion(self, task: Task, slot: Slot, most: int) -> int:
+    def _portion(self, task: Task, slot: Slot, most: int, before: int) -> int:
         """How many tokens of a prompt to compute now: up to its cut, and no more than `most` but for the spare ones.
 
         Where states are saved, a prompt's end is a step of its own, and what comes after a beginning that others share.
+        `before`: tokens that are in the step already. Fewer are taken, or for some steps none, where the step would
+        else end in less than a CHUNK computed by itself: these tokens would come out in another way than when the next
+        prompt that begins alike has them computed.
         """
         begin, end = len(slot.tokens), len(task.tokens)
         stops = {task.cut, end, *task.stops}
         if self._cache.checkpoints and end - begin >= 2 * CHUNK:
             stops.add(task.last_stop())
         missing = min(stop for stop in stops if stop > begin) - begin
-        return missing if missing <= most + self._spare else stretch(missing, max(0, most))
+        count = missing if missing <= most + self._spare else stretch(missing, max(0, most))
+        if not self._ends_short(before + count):
+            return count
+        most = (missing - CHUNK if count == missing else count) // CHUNK * CHUNK
+        least = 0 if task.passed_over < PATIENCE else CHUNK
+        return next((size for size in range(most, least - 1, -CHUNK) if not self._ends_short(before + size)), count)
+
+    def _ends_short(self, tokens: int) -> bool:
+        """Whether of a step of so many tokens the last are computed by themselves, and are less than a CHUNK."""
+        return CHUNK < self._ubatch < tokens and 0 < tokens % self._ubatch < CHUNK
 
     def _release(self, task: Task) -> None:
         task.awaited, task.awaited_length = None, 0
