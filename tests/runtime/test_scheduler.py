@@ -437,3 +437,16 @@ def test_every_shifting_job_ends_with_its_own_tokens(
         assert (task.reason, task.completion_tokens) == ("length", wanted)
         tail = min(task.completion_tokens, len(task.tokens) - (task.keep if task.dropped else task.prompt_tokens))
         assert task.tokens[len(task.tokens) - tail :] == expected[len(expected) - tail :]
+
+
+def test_a_beginning_that_never_comes_is_computed_only_as_far_as_there_is_room() -> None:
+    """Of three prompts the first is cancelled; the third takes its slot, and with it what the second waited for."""
+    steps = Steps(batch=768, cells=815, context=812)
+    first, second = steps.submit([7] * 800, max_tokens=1), steps.submit([*[7] * 800, *[8] * 10], max_tokens=1)
+    assert steps.step() == [(0, 704)]
+    first.cancelled = True
+    third = steps.submit([*[7] * 100, *[9] * 400], max_tokens=1)
+    while steps.scheduler.busy:
+        steps.step()
+        assert steps.cache.used <= steps.cache.cells
+    assert (second.tokens[-1], third.tokens[-1]) == (9, 10)

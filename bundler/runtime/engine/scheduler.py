@@ -135,10 +135,12 @@ class Scheduler:
         wait, they have some steps for themselves, so that the last of them does not wait for the answers to the first.
         """
         self._make_room()
+        if self._end_waits():
+            self._make_room()
         pieces, prefills = [], []
         for slot in self._cache.slots:
             task = slot.task
-            if task is None or self._awaits(task, slot):
+            if task is None or task.awaited is not None:
                 continue
             if task.missing == 1:
                 pieces.append(Piece(task, slot, task.tokens[-1:], len(slot.tokens), True))
@@ -258,18 +260,18 @@ class Scheduler:
         task.admission = self._admissions
         task.slot, slot.task = slot, task
 
-    def _awaits(self, task: Task, slot: Slot) -> bool:
-        """Whether the task goes on waiting for another one's beginning; takes it where that is computed by now."""
-        source = task.awaited
-        if source is None:
-            return False
-        if source.slot is not None and not source.dropped and len(source.slot.tokens) < task.awaited_length:
-            return True
-        task.awaited, task.awaited_length = None, 0
-        self._cache.top_up(slot, task)
-        if not task.completion_tokens:
-            task.cached = len(slot.tokens)
-        return False
+    def _end_waits(self) -> bool:
+        """Have the tasks take the beginning that they waited for whose wait is over; whether there are any.
+
+        Where another one did not get that far, they may need more cells than before.
+        """
+        ended = [(slot, slot.task) for slot in self._cache.slots if slot.task is not None and slot.task.waited_enough]
+        for slot, task in ended:
+            task.awaited, task.awaited_length = None, 0
+            self._cache.top_up(slot, task)
+            if not task.completion_tokens:
+                task.cached = len(slot.tokens)
+        return bool(ended)
 
     def _make_room(self) -> None:
         """See that every token of a running task has a cell: first old state goes, then the latest task waits again.

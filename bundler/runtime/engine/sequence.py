@@ -150,6 +150,14 @@ class Task:
         """Tokens whose state is to be computed, or taken from the awaited task."""
         return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
 
+    @property
+    def waited_enough(self) -> bool:
+        """Whether the awaited task, if there is one, has got as far as was awaited, or never will."""
+        source = self.awaited
+        if source is None:
+            return False
+        return source.slot is None or source.dropped > 0 or len(source.slot.tokens) >= self.awaited_length
+
     def usable(self, common: int, exact: int = 0) -> int:
         """How many tokens it may take from a sequence that begins with `common` of its own: never all, as one has to be
         computed. `exact`: of the sequence, see `Slot.exact`."""
