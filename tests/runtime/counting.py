@@ -79,6 +79,9 @@ class CountingRunner:
             while not self.gate.acquire(timeout=0.01):
                 if self.interrupted.is_set():
                     self.interrupted.clear()
+                    for piece in pieces:
+                        half = piece.tokens[: (len(piece.tokens) + 1) // 2]
+                        self.state.setdefault(piece.slot.index, []).extend(half)
                     return None
         if self.failure:
             raise BundleError(self.failure)

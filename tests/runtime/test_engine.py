@@ -125,6 +125,49 @@ def test_cancelling_interrupts_a_prompt_and_leaves_others_alone() -> None:
     assert cancelled.ended.empty()
 
 
+@pytest.mark.parametrize("trims", [True, False])
+def test_what_was_computed_of_an_interrupted_step_is_computed_again(trims: bool) -> None:
+    runner = CountingRunner()
+    runner.trims = trims
+    runner.gate = threading.Semaphore(0)
+    running = engine(runner)
+    cancelled, again = Answer(), Answer()
+    handle = running.submit(job([1] * 900, cancelled))
+    runner.entered.acquire()
+    runner.gate.release()
+    runner.entered.acquire()
+    handle.cancel()
+    assert cancelled.finish().reason == "cancelled"
+    runner.gate.release(1000)
+    running.submit(job([1] * 900, again))
+    assert again.finish().reason == "stop"
+    assert again.tokens == list(range(2, 100))
+    running.close()
+
+
+@pytest.mark.parametrize("trims", [True, False])
+def test_a_prompt_is_interrupted_where_nobody_else_loses_anything(trims: bool) -> None:
+    runner = CountingRunner()
+    runner.trims = trims
+    runner.gate = threading.Semaphore(0)
+    running = engine(runner)
+    beside, cancelled = Answer(), Answer()
+    running.submit(job([90] * 100, beside))
+    runner.entered.acquire()
+    handle = running.submit(job([1] * 200, cancelled))
+    runner.gate.release()
+    runner.entered.acquire()
+    handle.cancel()
+    if trims:
+        assert cancelled.finish().reason == "cancelled"
+    else:
+        assert not runner.interrupted.is_set()
+    runner.gate.release(1000)
+    assert beside.finish().reason == "stop"
+    assert beside.tokens == list(range(91, 100))
+    running.close()
+
+
 def test_a_waiting_job_can_be_cancelled() -> None:
     runner = CountingRunner()
     runner.gate = threading.Semaphore(0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from bundler.runtime.engine.interface import (
     Verdict,
     WeightsRange,
 )
+from bundler.runtime.llama.context import Context
 from bundler.runtime.request import Sampling
 from tests import models
 
@@ -187,6 +189,28 @@ def test_a_recurrent_model_goes_on_from_a_saved_state(libs: Path, tmp_path: Path
         fresh, _ = generate(model, changed)
     assert finish.cached_tokens == 128
     assert again == fresh
+
+
+@pytest.mark.parametrize("write", [models.write_random, models.write_recurrent], ids=["attention", "recurrent"])
+def test_an_interrupted_step_leaves_nothing_behind(
+    write: Callable[[Path], Path], libs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, prompt = write(tmp_path / "model.gguf"), [(index * 131 + 7) % 304 for index in range(620)]
+    with loaded(path, libs) as model:
+        expected, _ = generate(model, prompt)
+    callbacks, calls = [], itertools.count()
+
+    def interrupt_once(context: Context) -> None:
+        """In the second part of what is computed at once; llama.cpp asks after each operation."""
+        binding = context.model.library.binding
+        callbacks.append(binding.ggml_abort_callback(lambda _: next(calls) == 60))
+        binding.llama_set_abort_callback(context.pointer, callbacks[-1], None)
+
+    monkeypatch.setattr(Context, "_watch_stop", interrupt_once)
+    with loaded(path, libs) as model:
+        tokens, finish = generate(model, prompt)
+    assert next(calls) > 60
+    assert (tokens, finish.error) == (expected, "")
 
 
 def test_a_seed_repeats_an_answer_whatever_came_between(quantized_model: Path, libs: Path) -> None:

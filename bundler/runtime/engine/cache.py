@@ -169,12 +169,20 @@ class Cache:
         """
         if length == len(slot.tokens) and length > 0:
             return
+        self._cut_back(slot, length, cut)
+
+    def _cut_back(self, slot: Slot, length: int, cut: int) -> None:
         kept = self._memory.keep(slot.index, length)
         self._drop(slot, kept, len(slot.tokens), cut)
         if slot.shifted_at is not None and kept <= slot.shifted_at:
             slot.shifted_at = None
         if not slot.tokens:
             slot.at_front = not any(other.tokens for other in self.slots)
+
+    def interrupted(self, slot: Slot) -> None:
+        """Note that computing further tokens of a slot was ended midway: what the device has of them goes, and all of
+        the slot's tokens where it cannot be cut back to these."""
+        self._cut_back(slot, len(slot.tokens), 0)
 
     def shift(self, slot: Slot, task: Task, discard: int) -> None:
         """Take `discard` tokens out of a task's slot, after those it keeps. Where the rest cannot move up, it is lost.
@@ -195,6 +203,8 @@ class Cache:
 
     def _drop(self, slot: Slot, begin: int, end: int, cut: int) -> None:
         """Note that the device let go of a stretch of a slot."""
+        if begin == end:
+            return
         for cell in slot.cells[begin:end]:
             if self._owners[cell] == 1:
                 del self._owners[cell]

@@ -31,7 +31,7 @@ class Runner(Protocol):
     def run(self, pieces: Sequence[Piece], beginning: Callable[[], None]) -> Sequence[Outcome] | None:
         """Compute the pieces in one batch; for each what came of it. Calls `beginning` right before it computes.
 
-        None as a whole: interrupted, and nothing has changed.
+        None as a whole: interrupted; the slots of the pieces may hold some of their tokens, or a state of no use.
 
         Raises:
             BundleError: the computation failed; the state of every slot is unknown.
@@ -117,7 +117,7 @@ class RunningEngine:
         """Mark the task; where its prompt is being computed right now, which may take long, stop that."""
         with self._changed:
             task.cancelled = True
-            if any(piece.task is task and len(piece.tokens) > 1 for piece in self._computing):
+            if self._scheduler.worth_interrupting(self._computing, task):
                 self._runner.interrupt()
             self._changed.notify()
 
@@ -180,7 +180,11 @@ class RunningEngine:
         finally:
             with self._changed:
                 self._computing = ()
-        for piece, token in zip(pieces, drawn or (), strict=drawn is not None):
+        if drawn is None:
+            with self._changed:
+                self._scheduler.interrupted(pieces)
+            return
+        for piece, token in zip(pieces, drawn, strict=True):
             self._postprocess(piece, token)
         if not self._scheduler.busy:
             self._deliver()

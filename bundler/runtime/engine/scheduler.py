@@ -7,6 +7,7 @@ Prompts that begin alike and come together are computed once: the later ones wai
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from bundler.runtime.engine.cache import WORTH_SAVING, Cache
 from bundler.runtime.engine.interface import Job, Overloaded, PromptTooLong
@@ -191,6 +192,16 @@ class Scheduler:
             self._shift(task, slot)
         if task.reason:
             self._release(task)
+
+    def worth_interrupting(self, pieces: Sequence[Piece], task: Task) -> bool:
+        """Whether a step computes a prompt of the task, and no other task would lose what it has if it ended midway."""
+        prompted = any(piece.task is task and len(piece.tokens) > 1 for piece in pieces)
+        return prompted and (self._cache.trims or len(pieces) == 1)
+
+    def interrupted(self, pieces: Sequence[Piece]) -> None:
+        """Note that a step was ended midway: nothing of it is kept, and its tokens are computed again."""
+        for piece in pieces:
+            self._cache.interrupted(piece.slot)
 
     def _shift(self, task: Task, slot: Slot) -> None:
         discard = (len(task.tokens) - task.keep) // 2

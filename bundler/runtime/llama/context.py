@@ -155,7 +155,8 @@ class Context:
             self.pointer = None
 
     def decode(self, batch: Batch) -> bool:
-        """Compute a batch; other Python threads run meanwhile. False: interrupted, the cache is as it was.
+        """Compute a batch; other Python threads run meanwhile. False: interrupted; the cache may hold what was computed
+        of it, and of recurrent layers a state of no use: `keep` each of its sequences as long as it was.
 
         Raises:
             BundleError: there is no room for it in the cache, or the computation failed.
