@@ -192,6 +192,7 @@ def test_every_answer_is_the_one_it_is_without_sharing(
             if not together:
                 break
         steps.step()
+        assert sum(len(each.state) for each in steps.cache.store.entries()) == steps.cache.store.size <= saved
         assert steps.cache.used == len({cell for slot in steps.cache.slots for cell in slot.cells}) <= cells
         for slot in steps.cache.slots:
             assert slot.tokens == steps.runner.state.get(slot.index, [])

@@ -153,6 +153,15 @@ def test_what_is_saved_stays_within_its_limit_and_the_oldest_goes_first() -> Non
     assert steps.cache.store.size == 1200
 
 
+def test_a_state_that_is_taken_does_not_make_room_for_what_is_saved_then() -> None:
+    steps = Steps(slots=1, saved=1600)
+    for first in (100, 200, 300, 100):
+        steps.finish(steps.submit([first] * 300, max_tokens=1))
+    store = steps.cache.store
+    assert [saved.tokens[0] for saved in store.entries()] == [100, 300]
+    assert store.size == sum(len(saved.state) for saved in store.entries()) == 1200
+
+
 def test_a_beginning_in_use_is_shared_and_takes_no_further_cells() -> None:
     steps = Steps(slots=3, cells=1000, context=900)
     common = list(range(100, 600))

@@ -106,6 +106,7 @@ class Cache:
         source, length = self._longest(task)
         saved, saved_length = self._longest_saved(task)
         if saved is not None and saved_length >= length + CHUNK:
+            self.store.touch(saved)  # before what is emptied is saved in its place
             slot = self._emptied(self.free())
             if self._restore(slot, saved):
                 self.trim(slot, saved_length, task.cut)
@@ -140,6 +141,7 @@ class Cache:
         if not self.trims:
             saved, length = self._longest_saved(task)
             if saved is not None and length > len(slot.tokens):
+                self.store.touch(saved)
                 self.trim(slot, 0)
                 self._restore(slot, saved)
             return
@@ -284,7 +286,6 @@ class Cache:
 
     def _restore(self, slot: Slot, saved: Saved) -> bool:
         """Put a saved state into an empty slot; false where there is no room for it, and the slot is still empty."""
-        self.store.touch(saved)
         while self.cells - self.used < len(saved.tokens) and self.evict_oldest():
             pass
         if not self._memory.restore(slot.index, saved.state):
