@@ -9,8 +9,8 @@ from pathlib import Path
 from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.engine import RunningEngine
 from bundler.runtime.engine.interface import Job, State
-from bundler.runtime.engine.scheduler import Piece, Scheduler
-from bundler.runtime.engine.sequence import Task
+from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.engine.sequence import Piece, Task
 from tests.bench.streamed import KINDS, seconds_per_token
 
 _PROMPT, _ANSWER = 137, 1000

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.interface import EngineFinish, Job, State
-from bundler.runtime.engine.scheduler import Piece
-from bundler.runtime.engine.sequence import Task
+from bundler.runtime.engine.sequence import Piece, Task
 from bundler.runtime.request import Sampling
 
 END = 0

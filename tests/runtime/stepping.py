@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from bundler.runtime.engine.cache import Cache
 from bundler.runtime.engine.interface import Job
-from bundler.runtime.engine.scheduler import Piece, Scheduler
-from bundler.runtime.engine.sequence import CHUNK, Task
+from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.engine.sequence import CHUNK, Piece, Task
 from bundler.runtime.request import Sampling
 from tests.runtime.counting import END, RANDOM, Answer, CountingRunner, job
 

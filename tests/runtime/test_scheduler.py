@@ -38,17 +38,17 @@ def test_a_prompt_that_nearly_fits_into_a_step_ends_in_it() -> None:
     ("length", "counts"),
     [(512, [512]), (513, [448, 65]), (575, [448, 127]), (576, [576]), (640, [640]), (1030, [512, 448, 70])],
 )
-def test_no_step_ends_in_a_few_tokens_computed_by_themselves(length: int, counts: list[int]) -> None:
+def test_a_prompt_alone_does_not_end_in_a_few_tokens_computed_by_themselves(length: int, counts: list[int]) -> None:
     steps = Steps(spare=128, ubatch=512)
     steps.submit([7] * length)
     assert [steps.step() for _ in counts] == [[(0, count)] for count in counts]
 
 
-def test_nor_does_one_of_several_prompts() -> None:
+def test_prompts_that_are_computed_together_are_not_cut_for_that() -> None:
     steps = Steps(slots=4, spare=128, ubatch=512)
-    for number, length in enumerate((100, 200, 230)):
-        steps.submit([number] * length)
-    assert steps.step() == [(0, 100), (1, 200), (2, 128)]
+    for number in range(4):
+        steps.submit([number] * 137)
+    assert steps.step() == [(0, 137), (1, 137), (2, 137), (3, 137)]
 
 
 def test_a_prompt_goes_on_in_the_end_beside_however_many_answers() -> None:

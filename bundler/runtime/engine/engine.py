@@ -12,8 +12,8 @@ from typing import Protocol
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.interface import EngineClosed, EngineFinish, Job
-from bundler.runtime.engine.scheduler import Piece, Scheduler
-from bundler.runtime.engine.sequence import Task
+from bundler.runtime.engine.scheduler import Scheduler
+from bundler.runtime.engine.sequence import Piece, Task
 
 Outcome = int | None | BundleError
 """Of a piece: the token drawn after it; None where it does not sample; or why none could be drawn."""

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from bundler.errors import BundleError
 from bundler.runtime.engine.engine import Outcome
-from bundler.runtime.engine.scheduler import Piece
-from bundler.runtime.engine.sequence import Task
+from bundler.runtime.engine.sequence import Piece, Task
 from bundler.runtime.llama.candidates import Candidates
 from bundler.runtime.llama.context import Batch, Context
 from bundler.runtime.llama.likeliest import Likeliest

@@ -11,31 +11,13 @@ from collections.abc import Sequence
 
 from bundler.runtime.engine.cache import WORTH_SAVING, Cache
 from bundler.runtime.engine.interface import Job, Overloaded, PromptTooLong
-from bundler.runtime.engine.sequence import CHUNK, Slot, Task, aligned, stretch
+from bundler.runtime.engine.sequence import CHUNK, Piece, Slot, Task, aligned, stretch
 
 HEADROOM = 256
 """Tokens that each running task is expected to grow by, when it is decided whether another one may begin."""
 
 PATIENCE = 4
 """Steps that a prompt waits while shorter ones take all there is room for."""
-
-
-class Piece:
-    """Tokens of one slot for the next step. With `samples` a token is drawn after the last."""
-
-    def __init__(self, task: Task, slot: Slot, tokens: list[int], position: int, samples: bool) -> None:
-        self.task = task
-        self.slot = slot
-        self.tokens = tokens
-        self.position = position
-        self.samples = samples
-        self.alone = False
-        """Whether nothing else is computed in the same step."""
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether its state is the one that its tokens get whenever they are computed alone, in whole CHUNKs."""
-        return self.alone and (len(self.tokens) >= CHUNK or self.position == 0)
 
 
 class Scheduler:
@@ -156,14 +138,13 @@ class Scheduler:
         if pieces:
             budget = min(budget, self._mixed_batch * len(prefills))
         prefills.sort(key=lambda entry: (entry[2].passed_over < PATIENCE, *entry[:2]))
-        taken = len(pieces)
+        alone = not pieces and len(prefills) == 1
         for missing, _, task, slot in prefills:
-            count = self._portion(task, slot, budget, taken)
+            count = self._portion(task, slot, budget, alone=alone)
             task.passed_over = 0 if count else task.passed_over + 1
             if not count:
                 continue
             budget -= count
-            taken += count
             begin = len(slot.tokens)
             pieces.append(Piece(task, slot, task.tokens[begin : begin + count], begin, count == missing))
         if len(pieces) == 1:
@@ -301,13 +282,12 @@ class Scheduler:
             task.cut = self._cache.cut(task.tokens)
             self.waiting.appendleft(task)
 
-    def _portion(self, task: Task, slot: Slot, most: int, before: int) -> int:
+    def _portion(self, task: Task, slot: Slot, most: int, *, alone: bool) -> int:
         """How many tokens of a prompt to compute now: up to its cut, and no more than `most` but for the spare ones.
 
         Where states are saved, a prompt's end is a step of its own, and what comes after a beginning that others share.
-        `before`: tokens that are in the step already. Fewer are taken, or for some steps none, where the step would
-        else end in less than a CHUNK computed by itself: these tokens would come out in another way than when the next
-        prompt that begins alike has them computed.
+        `alone`: nothing else is in the step. Fewer are taken then, where it would else end in less than a CHUNK
+        computed by itself: these tokens would come out in another way than when the prompt comes again.
         """
         begin, end = len(slot.tokens), len(task.tokens)
         stops = {task.cut, end, *task.stops}
@@ -315,11 +295,10 @@ class Scheduler:
             stops.add(task.last_stop())
         missing = min(stop for stop in stops if stop > begin) - begin
         count = missing if missing <= most + self._spare else stretch(missing, max(0, most))
-        if not self._ends_short(before + count):
+        if not alone or not self._ends_short(count):
             return count
         most = (missing - CHUNK if count == missing else count) // CHUNK * CHUNK
-        least = 0 if task.passed_over < PATIENCE else CHUNK
-        return next((size for size in range(most, least - 1, -CHUNK) if not self._ends_short(before + size)), count)
+        return next((size for size in range(most, 0, -CHUNK) if not self._ends_short(size)), count)
 
     def _ends_short(self, tokens: int) -> bool:
         """Whether of a step of so many tokens the last are computed by themselves, and are less than a CHUNK."""

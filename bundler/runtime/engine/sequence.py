@@ -1,4 +1,4 @@
-"""A job on its way through the engine, and a sequence of the KV cache that may hold its state. Plain state."""
+"""A job on its way through the engine, a sequence of the KV cache that may hold its state, and a piece of it. Plain."""
 
 from __future__ import annotations
 
@@ -185,3 +185,21 @@ class Task:
             length = boundary(length, end, 0)
         begin = max(len(self.slot.tokens) if self.slot else 0, self.awaited_length)
         return length if length > begin and not self.dropped else 0
+
+
+class Piece:
+    """Tokens of one slot for the next step. With `samples` a token is drawn after the last."""
+
+    def __init__(self, task: Task, slot: Slot, tokens: list[int], position: int, samples: bool) -> None:
+        self.task = task
+        self.slot = slot
+        self.tokens = tokens
+        self.position = position
+        self.samples = samples
+        self.alone = False
+        """Whether nothing else is computed in the same step."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether its state is the one that its tokens get whenever they are computed alone, in whole CHUNKs."""
+        return self.alone and (len(self.tokens) >= CHUNK or self.position == 0)
