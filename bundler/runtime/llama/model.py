@@ -6,10 +6,12 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property, lru_cache
 from typing import Any
 
 from bundler.errors import BundleError
+from bundler.runtime.llama import prefault
 from bundler.runtime.llama.library import Library
 
 _LOAD_READ, _LOAD_MAPPED = 0, 1
@@ -46,14 +48,15 @@ class Model:
         """
         binding = library.binding
         parameters = binding.llama_model_default_params()
-        parameters.load_mode = _LOAD_MAPPED if mapped and allocate and not vocabulary_only else _LOAD_READ
+        fills = allocate and not vocabulary_only
+        parameters.load_mode = _LOAD_MAPPED if mapped and fills else _LOAD_READ
         parameters.use_extra_bufts = copied
         parameters.no_alloc = not allocate
         parameters.vocab_only = vocabulary_only
         callback = binding.llama_progress_callback(_reporter(progress))
         parameters.progress_callback = callback
         library.log.clear()
-        with _Stream(descriptor, offset) as stream:
+        with _Stream(descriptor, offset) as stream, prefault.ahead(library.log) if fills else nullcontext():
             pointer = binding.llama_model_load_from_file_ptr(stream, parameters)
         if not pointer:
             raise BundleError(
