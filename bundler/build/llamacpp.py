@@ -117,7 +117,10 @@ def source(progress: Progress) -> Path:
             archive = sdists.archive("llamacpp", "cmake", progress)
             with progress.stage("Unpacking the source of llama.cpp"), cache.replacing(folder) as work:
                 with tarfile.open(archive) as tar:
-                    tar.extractall(work, filter="data")
+                    if hasattr(tarfile, "data_filter"):
+                        tar.extractall(work, filter="data")
+                    else:  # Python before 3.11.4, as in Debian 12
+                        tar.extractall(work)  # noqa: S202 - the archive is the pinned one
                 (top,) = work.iterdir()
                 for entry in top.iterdir():
                     entry.rename(work / entry.name)
