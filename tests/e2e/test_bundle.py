@@ -81,7 +81,7 @@ def test_it_starts_in_an_empty_root(moved: Path, tmp_path: Path) -> None:
         pytest.skip("this machine allows no mount namespaces")
     result = subprocess.run(
         [*unshare, "sh", "-c", script, root, QUESTION],
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
         capture_output=True,
         text=True,
         timeout=300,
